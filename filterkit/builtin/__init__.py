@@ -1,0 +1,1 @@
+"""Embedded defaults, registered through the same hooks as anybody's plugin."""

@@ -1,0 +1,184 @@
+"""filterkit.json: what a student's folder says of itself, and the check that it tells the truth."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from filterkit.calibrator import Calibrator
+from filterkit.errors import ArtifactError, FilterkitError
+from filterkit.files import inside, read_json, sha256_file, write_json
+from filterkit.filters import explain
+from filterkit.records import Record, canonical_json, sha256_text
+from filterkit.spec import FilterSpec
+
+FILE_NAME = "filterkit.json"
+OWN_FILES = {FILE_NAME, "validation.json", "report.html"}
+"""What filterkit itself writes into a student's folder; everything else is the model format's."""
+UNSAFE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".npy", ".npz", ".py", ".so", ".sh"}
+"""Files that an artifact may not hold: they are unpickled or run by whoever loads them."""
+
+
+class FileEntry(Record):
+    """Size in bytes and SHA-256 of one file."""
+
+    size: int
+    sha256: str
+
+
+class DataInfo(Record):
+    """What a student learnt from: fingerprint of the prepared splits, and whose labels they are."""
+
+    fingerprint: str
+    request_hash: str
+    variant: dict[str, Any] = {}
+    oracles: tuple[str, ...] = ()
+    train: int
+    val: int
+    test: int
+
+
+class Gate(Record):
+    """One gate's answer: what was measured, what was asked for."""
+
+    name: str
+    value: float | None
+    limit: float
+    passed: bool
+    why: str
+
+
+class GateRecord(Record):
+    """What validation said, bound to the student, the policy and the data it was said of."""
+
+    student_hash: str
+    policy_hash: str
+    data_fingerprint: str
+    method: str
+    at: datetime
+    gates: tuple[Gate, ...]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.gates) and all(g.passed for g in self.gates)
+
+
+class Manifest(Record):
+    """A student's folder, described. `files` covers every file of the model format, with its hash."""
+
+    manifest: Literal[1] = 1
+    spec: FilterSpec
+    request_hash: str
+    target_hash: str
+    policy_hash: str
+    student_hash: str
+    run_id: str
+    format: str
+    files: dict[str, FileEntry]
+    trainer: str
+    trainer_options: dict[str, Any] = {}
+    seed: int
+    hyperparameters: dict[str, Any] = {}
+    history: list[dict[str, float]] = []
+    base_model: str | None = None
+    trainable: int | None = None
+    total: int | None = None
+    calibrator: Calibrator
+    data: DataInfo
+    metrics: dict[str, Any] | None = Field(None)
+    gates: GateRecord | None = Field(None)
+    packages: dict[str, str] = {}
+    created: datetime
+
+
+def student_hash(files: dict[str, FileEntry], target_hash: str, calibrator: Calibrator) -> str:
+    """Fingerprint of what a student answers with: its files, what they answer, its calibrator."""
+    return sha256_text(
+        canonical_json(
+            {
+                "files": {name: entry.sha256 for name, entry in files.items()},
+                "target_hash": target_hash,
+                "calibrator": calibrator.model_dump(mode="json"),
+            }
+        )
+    )
+
+
+def describe_files(folder: Path) -> dict[str, FileEntry]:
+    """Size and hash of every file of the model format. ArtifactError on one that must not be in an artifact."""
+    found: dict[str, FileEntry] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or path.suffix.lower() in UNSAFE_SUFFIXES:
+            raise ArtifactError(
+                f"{name} may not be part of a student: only safetensors, JSON and text are", where=folder
+            )
+        if path.is_file() and name not in OWN_FILES:
+            found[name] = FileEntry(size=path.stat().st_size, sha256=sha256_file(path))
+    return found
+
+
+def load_manifest(folder: Path, *, verify: bool = True) -> Manifest:
+    """The manifest of a student's folder; with `verify`, every file is compared with its hash.
+
+    Raises ArtifactError: no student there, of a newer filterkit, damaged, altered.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise ArtifactError(
+            "there is no student here (no filterkit.json)", where=folder, fix="Train one: filterkit train"
+        )
+    try:
+        data = read_json(path)
+    except FilterkitError as error:
+        raise ArtifactError(error.what, where=path) from error
+    if isinstance(data, dict) and isinstance(data.get("manifest"), int) and data["manifest"] > 1:
+        raise ArtifactError(
+            f"was written by a newer filterkit (manifest {data['manifest']})", where=path, fix="Upgrade"
+        )
+    try:
+        manifest = Manifest.model_validate(data)
+    except ValidationError as error:
+        raise ArtifactError(f"is not a valid manifest ({explain(error)[0][1]})", where=path) from error
+    _check_claims(manifest, path)
+    if verify:
+        _check_files(manifest, folder)
+    return manifest
+
+
+def _check_claims(manifest: Manifest, path: Path) -> None:
+    """The hashes in the manifest must follow from the manifest."""
+    expected = {
+        "target_hash": manifest.spec.target_hash,
+        "policy_hash": manifest.spec.policy_hash,
+        "student_hash": student_hash(manifest.files, manifest.target_hash, manifest.calibrator),
+    }
+    for name, value in expected.items():
+        if getattr(manifest, name) != value:
+            raise ArtifactError(f"was altered: its {name} does not match its content", where=path, fix="Train again")
+    if len(manifest.calibrator.maps) != len(manifest.spec.dimensions):
+        raise ArtifactError("its calibrator does not fit its dimensions", where=path)
+
+
+def _check_files(manifest: Manifest, folder: Path) -> None:
+    for name, entry in manifest.files.items():
+        path = inside(folder, name)
+        if not path.is_file():
+            raise ArtifactError(f"{name} is missing", where=folder, fix="Train again, or copy the whole folder")
+        if path.stat().st_size != entry.size or sha256_file(path) != entry.sha256:
+            raise ArtifactError(
+                f"{name} is damaged or was altered (its SHA-256 is another)", where=folder, fix="Train again"
+            )
+    unknown = set(describe_files(folder)) - set(manifest.files)
+    if unknown:
+        raise ArtifactError(f"{min(unknown)} is not in the manifest", where=folder, fix="Remove it, or train again")
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write filterkit.json atomically."""
+    data = manifest.model_dump(mode="json")
+    data["spec"] = manifest.spec.to_dict()
+    write_json(folder / FILE_NAME, data)

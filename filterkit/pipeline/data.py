@@ -1,0 +1,133 @@
+"""Prepared splits, as later steps read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from filterkit.errors import ArtifactError, InputError
+from filterkit.files import read_json, sha256_file
+from filterkit.filters import Filter, explain
+from filterkit.io import Rejects, read_labelled
+from filterkit.manifest import DataInfo
+from filterkit.prompt import student_text
+from filterkit.records import Article, Record, Split, canonical_json, sha256_text
+from filterkit.spec import FilterSpec
+
+INFO_NAME = "data.json"
+SPLITS = ("train", "val", "test")
+
+
+class DataFile(Record):
+    """data.json: which filter the splits are for, and the hash of each."""
+
+    data: Literal[1] = 1
+    filter: str
+    version: str
+    target_hash: str
+    seed: int
+    files: dict[str, str]
+    info: DataInfo
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split with its articles; `groups` names each row's group of near-duplicates."""
+
+    split: Split
+    articles: list[Article]
+    groups: list[str]
+
+    def __len__(self) -> int:
+        return len(self.articles)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The splits of a data folder and what they are."""
+
+    info: DataInfo
+    splits: dict[str, Rows]
+
+
+def load_data(filter: Filter, folder: Path) -> Data:
+    """The splits in `folder`, checked against data.json and against the filter.
+
+    A folder without data.json (splits made elsewhere) is taken at its word. Raises InputError when a split is
+    missing, altered or holds nothing usable; ArtifactError when it was prepared for another question.
+    """
+    missing = [f"{name}.jsonl" for name in SPLITS if not (folder / f"{name}.jsonl").is_file()]
+    if missing:
+        raise InputError(
+            f"{missing[0]} is missing", where=folder, fix=f"Make the splits: filterkit prepare {filter.name}"
+        )
+    hashes = {name: sha256_file(folder / f"{name}.jsonl") for name in SPLITS}
+    info = _prepared_info(filter, folder, hashes) if (folder / INFO_NAME).is_file() else None
+    splits = {name: _read_split(filter.spec, folder / f"{name}.jsonl") for name in SPLITS}
+    return Data(info or _own_info(filter, splits, hashes), splits)
+
+
+def _prepared_info(filter: Filter, folder: Path, hashes: dict[str, str]) -> DataInfo:
+    path = folder / INFO_NAME
+    try:
+        data = DataFile.model_validate(read_json(path))
+    except ValidationError as error:
+        raise InputError(
+            f"is not valid ({explain(error)[0][1]})", where=path, fix="Run filterkit prepare again"
+        ) from error
+    changed = [name for name in SPLITS if data.files.get(name) != hashes[name]]
+    if changed:
+        raise InputError(
+            f"{changed[0]}.jsonl is not the file that was prepared",
+            where=folder,
+            fix="Run filterkit prepare again (or remove data.json to use the splits as your own)",
+        )
+    if data.filter != filter.name or data.target_hash != filter.spec.target_hash:
+        raise ArtifactError(
+            "the splits were prepared for another filter, other dimensions, scale or input",
+            where=folder,
+            fix="Run filterkit prepare again",
+        )
+    if data.info.request_hash != filter.request_hash(data.info.variant):
+        raise ArtifactError(
+            "the splits hold labels of another rubric than the filter's",
+            where=folder,
+            fix="Label and prepare again, or go back to that rubric",
+        )
+    return data.info
+
+
+def _own_info(filter: Filter, splits: dict[str, Rows], hashes: dict[str, str]) -> DataInfo:
+    request_hash = filter.request_hash()
+    return DataInfo(
+        fingerprint=sha256_text(canonical_json([hashes, request_hash, filter.spec.target_hash])),
+        request_hash=request_hash,
+        **{name: len(splits[name]) for name in SPLITS},
+    )
+
+
+def _read_split(spec: FilterSpec, path: Path) -> Rows:
+    rejects = Rejects()
+    articles: list[Article] = []
+    groups: list[str] = []
+    scores: list[list[float]] = []
+    for article, label in read_labelled([path], spec, rejects):
+        articles.append(article)
+        group = article.extra.get("group")
+        groups.append(group if isinstance(group, str) else article.id)
+        scores.append([label.scores.get(name, np.nan) for name in spec.names])
+    if rejects.count:
+        raise InputError(f"{rejects.count} rows cannot be used, the first: {rejects.first}", where=path)
+    if not articles:
+        raise InputError("holds no rows", where=path)
+    split = Split(
+        texts=[student_text(spec, a) for a in articles],
+        targets=np.array(scores, dtype=np.float32).reshape(-1, len(spec.names)),
+        weights=np.ones(len(articles), dtype=np.float32),
+        path=path,
+    )
+    return Rows(split, articles, groups)

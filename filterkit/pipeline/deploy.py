@@ -1,0 +1,146 @@
+"""deploy: gates, publish, verify, activate, record, in this order. Nothing is live before it is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from filterkit.contracts import Context, Deployer
+from filterkit.errors import GateRefused, Veto
+from filterkit.files import sha256_file
+from filterkit.filters import Filter
+from filterkit.manifest import OWN_FILES, Manifest, load_manifest
+from filterkit.options import make_backend
+from filterkit.pipeline.train import raw_scores
+from filterkit.plugins import plugins
+from filterkit.records import Deployment
+from filterkit.student import check_fits, load_scorer, make_postfilter
+
+TOLERANCE = 1e-4
+"""Largest difference, in scale units, between a score here and a score out there: float noise, no more."""
+
+SAMPLES = [
+    "Clinic reopens\n\nAfter four years without a doctor, the valley's clinic has treated 1,900 people since March.",
+    "Quarterly figures\n\nThe bank's shares rose 4 percent after it announced higher fees and 300 job cuts.",
+    "Der Fluss lebt wieder\n\nVierzig Jahre nach dem Fischsterben zählten Forschende an der Mulde elf Arten.",
+    "Cierra la escuela\n\nEl ayuntamiento confirmó que la única escuela del pueblo cerrará en septiembre.",
+    "村里通了自来水\n\n三百多户居民从上周起不用再到山下挑水，工程由村民和县里共同出资。",
+    "مكتبة متنقلة\n\nتزور حافلة الكتب ست قرى كل أسبوع منذ بداية العام الدراسي.",
+    "",
+]
+"""Texts that both copies of a student score when a deployment is verified: several languages, and none at all."""
+
+
+@dataclass(frozen=True)
+class DeployReport:
+    """What is live now, what was live before, and how far the two copies' scores were apart."""
+
+    deployment: Deployment
+    previous: Deployment | None
+    largest_difference: float
+    files: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "deployment": self.deployment.model_dump(mode="json"),
+            "previous": self.previous.model_dump(mode="json") if self.previous else None,
+            "verified_files": self.files,
+            "largest_difference": self.largest_difference,
+        }
+
+
+def deploy(
+    filter: Filter,
+    student_dir: Path,
+    deployer_name: str,
+    options: Mapping[str, Any],
+    work: Path,
+) -> DeployReport:
+    """Ship the student. Raises GateRefused when gates, a plugin's veto or the verification say no.
+
+    Running it again is harmless: publishing is idempotent, and what is live is verified anew.
+    """
+    manifest = load_manifest(student_dir)
+    check_fits(filter, manifest, student_dir)
+    make_postfilter(filter.spec).close()  # a policy that cannot run must not ship
+    check_gates(filter, manifest, student_dir)
+    work.mkdir(parents=True, exist_ok=True)
+    deployer: Deployer[Any] = make_backend("deployer", deployer_name, options, filter.spec, Context(workdir=work))
+    try:
+        return _ship(filter, student_dir, manifest, deployer)
+    finally:
+        deployer.close()
+
+
+def check_gates(filter: Filter, manifest: Manifest, where: Path) -> None:
+    """GateRefused unless a gate record of this very student, policy and data says that all gates passed."""
+    record, fix = manifest.gates, f"Run: filterkit validate {filter.name} --student {where}"
+    if record is None:
+        raise GateRefused("the student was never validated", where=where, fix=fix)
+    if record.student_hash != manifest.student_hash or record.data_fingerprint != manifest.data.fingerprint:
+        raise GateRefused("the gates were passed by another student", where=where, fix=fix)
+    if record.policy_hash != filter.spec.policy_hash:
+        raise GateRefused("the filter's weights, postfilter or gates changed since validation", where=where, fix=fix)
+    failed = [g for g in record.gates if not g.passed]
+    if failed or not record.gates:
+        said = (
+            "; ".join(f"{g.name} is {_number(g.value)}, the limit {g.limit:g}" for g in failed) or "no gate was asked"
+        )
+        raise GateRefused(f"the gates refuse this student: {said}", where=where)
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"
+
+
+def _ship(filter: Filter, student_dir: Path, manifest: Manifest, deployer: Deployer[Any]) -> DeployReport:
+    try:
+        plugins().ask(
+            "before_deploy",
+            filter_name=filter.name,
+            student=student_dir,
+            student_hash=manifest.student_hash,
+            target=deployer.target,
+        )
+    except Veto as veto:
+        raise GateRefused(f"a plugin stopped the deployment: {veto}", where=deployer.target) from veto
+    previous = deployer.current()
+    deployment = deployer.publish(student_dir, manifest.student_hash)
+    files = _verify_files(student_dir, manifest, deployer, deployment)
+    difference = _verify_scores(student_dir, manifest, deployer, deployment)
+    deployer.activate(deployment)
+    live = deployer.current()
+    if live is None or live.student_hash != manifest.student_hash:
+        raise GateRefused("the target does not serve the student that was activated", where=deployer.target)
+    plugins().observe("deployed", filter_name=filter.name, deployment=deployment)
+    return DeployReport(deployment, previous, difference, files)
+
+
+def _verify_files(student_dir: Path, manifest: Manifest, deployer: Deployer[Any], deployment: Deployment) -> int:
+    """Compare the hash of every file out there with ours; how many were compared."""
+    ours = {name: entry.sha256 for name, entry in manifest.files.items()}
+    ours |= {name: sha256_file(student_dir / name) for name in sorted(OWN_FILES) if (student_dir / name).is_file()}
+    theirs = deployer.fetch_hashes(deployment)
+    wrong = sorted(name for name in ours if theirs.get(name) != ours[name])
+    if wrong:
+        raise GateRefused(f"{wrong[0]} out there is not the file that was published", where=deployer.target)
+    return len(ours)
+
+
+def _verify_scores(student_dir: Path, manifest: Manifest, deployer: Deployer[Any], deployment: Deployment) -> float:
+    """The largest difference between scores here and out there; GateRefused above the tolerance."""
+    dimensions = len(manifest.spec.dimensions)
+    here, there = load_scorer(student_dir), deployer.open(deployment)
+    a, b = raw_scores(here, SAMPLES, dimensions), raw_scores(there, SAMPLES, dimensions)
+    here.close()
+    there.close()
+    if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any():
+        raise GateRefused("the copy out there does not score the same articles", where=deployer.target)
+    difference = float(np.nanmax(np.abs(a - b), initial=0.0))
+    if difference > TOLERANCE:
+        raise GateRefused(f"the copy out there scores differently, by up to {difference:.4g}", where=deployer.target)
+    return difference

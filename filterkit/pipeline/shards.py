@@ -1,0 +1,220 @@
+"""What a worker does with one shard of a scoring run: read it, judge it, write its part."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from filterkit.contracts import Context, Prefilter
+from filterkit.errors import ArtifactError
+from filterkit.files import atomic_write, write_json
+from filterkit.filters import load_filter
+from filterkit.io import Row, compress, dump_line, numbered, open_bytes, read_rows, to_article
+from filterkit.options import make_backend
+from filterkit.records import Article, Block, Record, Shard, ShardResult
+from filterkit.student import Student, load_student
+
+BATCH = 1024
+
+
+class Judge(Record):
+    """One filter and its student, as paths and hashes, so that a worker anywhere can load them and be sure."""
+
+    name: str
+    filter: str
+    student: str
+    student_hash: str
+    policy_hash: str
+    device: str = "auto"
+    threads: int | None = None
+
+
+class Counts(Record):
+    """Rows of a shard or a run. `blocked` and `failed` rows are written, `rejected` lines are not.
+
+    tiers: "filter/tier" -> rows; blocked_by: "rule/language" -> rows.
+    """
+
+    read: int = 0
+    written: int = 0
+    rejected: int = 0
+    failed: int = 0
+    blocked: int = 0
+    tiers: dict[str, int] = {}
+    blocked_by: dict[str, int] = {}
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            read=self.read + other.read,
+            written=self.written + other.written,
+            rejected=self.rejected + other.rejected,
+            failed=self.failed + other.failed,
+            blocked=self.blocked + other.blocked,
+            tiers=dict(Counter(self.tiers) + Counter(other.tiers)),
+            blocked_by=dict(Counter(self.blocked_by) + Counter(other.blocked_by)),
+        )
+
+
+@dataclass
+class Judged:
+    """The result of one batch: output lines, rejected lines, counts."""
+
+    lines: list[bytes] = field(default_factory=list)
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Lines of one input file."""
+
+    uri: str
+    rows: list[Row]
+    fields: Mapping[str, str]
+
+
+_cursor: dict[str, tuple[IO[bytes], int]] = {}
+"""The one input this process has open, and the index of its next line: shards come in order, so a compressed
+file is decompressed once per worker and not once per shard."""
+
+
+def read_shard(shard: Shard, *, fields: Mapping[str, str]) -> Iterator[Batch]:
+    """The lines of a shard in batches."""
+    rows = iter(_rows_of(shard))
+    while batch := list(islice(rows, BATCH)):
+        yield Batch(shard.uri, batch, fields)
+
+
+def _rows_of(shard: Shard) -> Iterator[Row]:
+    first, last = shard.rows or (0, None)
+    path = Path(shard.uri)
+    if path.suffix == ".parquet" or last is None:
+        yield from read_rows(path, first, last)
+        return
+    file, at = _cursor.pop(shard.uri, (None, 0))
+    if file is None or at > first:
+        _close_cursor()
+        file, at = open_bytes(path), 0
+    yield from numbered(file, first, last, at)
+    _cursor[shard.uri] = (file, last)  # reached only when the shard was read to its end
+
+
+def _close_cursor() -> None:
+    for file, _ in _cursor.values():
+        file.close()
+    _cursor.clear()
+
+
+class Worker:
+    """Loaded students that judge batches. Students that can share base weights do."""
+
+    def __init__(self, judges: Sequence[Judge]) -> None:
+        shared: dict[str, Any] = {}
+        self._students = [(judge.name, _load(judge, shared)) for judge in judges]
+        self._prefilters = {name: _prefilter(student) for name, student in self._students}
+
+    def __call__(self, batch: Batch) -> Judged:
+        result = Judged()
+        articles: list[Article] = []
+        for number, row in batch.rows:
+            try:
+                if isinstance(row, str):
+                    raise ValueError(row)
+                articles.append(to_article(row, batch.fields))
+            except ValueError as error:
+                result.rejects.append({"file": batch.uri, "line": number, "reason": str(error)})
+        columns = {name: self._judge(name, student, articles, result) for name, student in self._students}
+        for index, article in enumerate(articles):
+            verdicts = {name: rows[index] for name, rows in columns.items()}
+            more = next(iter(verdicts.values())) if len(verdicts) == 1 else {"verdicts": verdicts}
+            result.lines.append(dump_line({**article.to_dict(), **more}))
+        result.counts += Counts(read=len(batch.rows), written=len(articles), rejected=len(result.rejects))
+        return result
+
+    def _judge(self, name: str, student: Student, articles: list[Article], result: Judged) -> list[dict[str, Any]]:
+        """One verdict per article, as the fields that it adds."""
+        blocks = self._blocks(name, articles)
+        open_ones = [a for a, block in zip(articles, blocks, strict=True) if block is None]
+        verdicts = student.judge(open_ones)
+        out: list[dict[str, Any]] = []
+        tiers: Counter[str] = Counter()
+        blocked_by: Counter[str] = Counter()
+        failed = 0
+        for article, block in zip(articles, blocks, strict=True):
+            if block is not None:
+                blocked_by[f"{block.rule}/{article.language or 'unknown'}"] += 1
+                out.append({"scores": {}, "overall": None, "tier": None, "passed": False, "reasons": [block.rule]})
+                continue
+            verdict = next(verdicts)
+            failed += verdict.error is not None
+            if verdict.tier is not None:
+                tiers[f"{name}/{verdict.tier}"] += 1
+            out.append(verdict.to_dict())
+        result.counts += Counts(
+            failed=failed, blocked=blocked_by.total(), tiers=dict(tiers), blocked_by=dict(blocked_by)
+        )
+        return out
+
+    def _blocks(self, name: str, articles: list[Article]) -> list[Block | None]:
+        prefilter = self._prefilters[name]
+        if prefilter is None:
+            return [None] * len(articles)
+        answers = prefilter.judge(articles)
+        return [a if isinstance(a, Block) and not a.shadow else None for a in answers]
+
+
+def make_worker(judges: Sequence[Judge]) -> Worker:
+    """Called once per process, there."""
+    return Worker(judges)
+
+
+def _load(judge: Judge, shared: dict[str, Any]) -> Student:
+    loaded = load_filter(judge.filter)
+    student = load_student(judge.student, loaded, device=judge.device, threads=judge.threads, shared=shared)
+    if student.manifest.student_hash != judge.student_hash or loaded.spec.policy_hash != judge.policy_hash:
+        raise ArtifactError("the student or the filter changed while the run was going on", where=judge.student)
+    return student
+
+
+def _prefilter(student: Student) -> Prefilter[Any] | None:
+    choice = student.spec.prefilter
+    if choice is None:
+        return None
+    made: Prefilter[Any] = make_backend(
+        "prefilter", choice.use, choice.options, student.spec, Context(workdir=Path(student.manifest.run_id))
+    )
+    return made
+
+
+@dataclass(frozen=True)
+class ShardWriter:
+    """Writes a shard's part and rejects, then its counts: a shard is done when its counts are there."""
+
+    run: str
+    suffix: str
+
+    def __call__(self, shard: Shard, results: Iterable[Judged]) -> ShardResult:
+        run = Path(self.run)
+        counts = Counts()
+        rejects: list[dict[str, Any]] = []
+        with atomic_write(run / "parts" / shard.id) as file:
+            for result in results:
+                if result.lines:
+                    file.write(compress(Path(f"part{self.suffix}"), b"".join(result.lines)))
+                rejects.extend(result.rejects)
+                counts += result.counts
+        if rejects:
+            with atomic_write(run / "parts" / f"{shard.id}.rejected") as file:
+                file.writelines(dump_line(r) for r in rejects)
+        write_json(run / "done" / f"{shard.id}.json", counts.model_dump())
+        return ShardResult(
+            shard=shard.id,
+            read=counts.read,
+            written=counts.written,
+            rejected=counts.rejected,
+            failed=counts.failed,
+        )

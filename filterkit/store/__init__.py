@@ -1,0 +1,20 @@
+"""The label store: articles, labels and the ledger of money, in one SQLite file per workspace."""
+
+from filterkit.store.database import SCHEMA_VERSION
+from filterkit.store.owners import Owner
+from filterkit.store.rows import Failure, Key, LabelRow, Outcome, Question, QuestionCount, Spent, State
+from filterkit.store.store import Store
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Failure",
+    "Key",
+    "LabelRow",
+    "Outcome",
+    "Owner",
+    "Question",
+    "QuestionCount",
+    "Spent",
+    "State",
+    "Store",
+]

@@ -1,0 +1,106 @@
+"""YAML that people write by hand, read strictly: no aliases, no duplicate keys, bounded, with line numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from filterkit.errors import ConfigError
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 30
+
+Loc = tuple[str | int, ...]
+Lines = dict[Loc, int]
+"""Where each value starts: path of keys and indices -> line, counted from 1."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that refuses aliases (they make billion-laughs bombs possible) and deep nesting."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="aliases (*name) are not allowed; write the value out", problem_mark=self._mark()
+            )
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=self._mark())
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def _mark(self) -> yaml.Mark:
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        return event.start_mark
+
+
+def load(path: Path) -> tuple[dict[str, Any], Lines]:
+    """The mapping in the file and the line of every value in it.
+
+    Raises ConfigError that names file and line: unreadable, not UTF-8, over 1 MB, not a mapping, aliases,
+    duplicate keys, broken YAML.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", where=path) from error
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"is larger than {MAX_BYTES:,} bytes", where=path)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not UTF-8 (byte {error.start})", where=path, fix="Save it as UTF-8") from error
+    return loads(text, str(path))
+
+
+def loads(text: str, name: str) -> tuple[dict[str, Any], Lines]:
+    """`load` for a text in hand; `name` stands for the file in errors."""
+    loader = _StrictLoader(text)
+    lines: Lines = {}
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return {}, lines
+        _note_lines(node, (), lines)
+        data = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{name}:{mark.line + 1}" if mark else name
+        raise ConfigError(str(error.problem or error.context or "not valid YAML"), where=where) from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise ConfigError(f"not valid YAML ({error})", where=name) from error
+    finally:
+        loader.dispose()
+    if not isinstance(data, dict):
+        raise ConfigError("must be a mapping (key: value)", where=f"{name}:1")
+    return data, lines
+
+
+def line_of(lines: Lines, loc: Loc) -> int | None:
+    """The line of `loc`, or of the nearest ancestor that has one."""
+    for end in range(len(loc), -1, -1):
+        if loc[:end] in lines:
+            return lines[loc[:end]]
+    return None
+
+
+def _note_lines(node: yaml.Node, loc: Loc, lines: Lines) -> None:
+    lines[loc] = node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        for index, child in enumerate(node.value):
+            _note_lines(child, (*loc, index), lines)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[Hashable] = set()
+        for key, child in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} appears twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+            _note_lines(child, (*loc, key.value), lines)
+            lines[(*loc, key.value)] = key.start_mark.line + 1

@@ -1,0 +1,1 @@
+"""Postfilter `tiers` for filterkit: gatekeepers, caps and tiers."""
