@@ -1,6 +1,7 @@
 """Which backend does which job, with which options.
 
-The layers are filter.yaml, filterkit.yaml, environment, command line, in that order. Later layers win key by key; a layer that changes a kind's `use` discards the lower layers' options of that kind.
+The layers are filter.yaml, filterkit.yaml, environment, command line, in that order. Later layers win
+key by key; a layer that changes a kind's `use` discards the lower layers' options of that kind.
 """
 
 from __future__ import annotations

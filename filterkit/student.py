@@ -171,7 +171,8 @@ def overall(scores: F32, weights: Sequence[float] | np.ndarray[Any, np.dtype[np.
     total = np.zeros(len(scores), dtype=np.float64)
     for column in counted:
         total += w[column] * scores[:, column]
-    return np.round(total / w.sum(), 6).astype(np.float32)
+    rounded: F32 = np.round(total / w.sum(), 6).astype(np.float32)
+    return rounded
 
 
 def load_student(

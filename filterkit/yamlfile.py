@@ -35,9 +35,8 @@ class _StrictLoader(yaml.SafeLoader):
         self.depth -= 1
         return node
 
-    def _mark(self) -> yaml.Mark:
-        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
-        return event.start_mark
+    def _mark(self) -> Any:
+        return self.peek_event().start_mark  # type: ignore[no-untyped-call]
 
 
 def load(path: Path) -> tuple[dict[str, Any], Lines]:

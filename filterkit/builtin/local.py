@@ -73,7 +73,9 @@ class LocalDeployer(Deployer[LocalOptions]):
             if (version / "deployment.json").is_file():
                 there = self._deployment(version.name)
                 if there.student_hash != student_hash:
-                    raise InputError(f"holds another student, {there.student_hash}", where=version, fix="Remove it first")
+                    raise InputError(
+                        f"holds another student, {there.student_hash}", where=version, fix="Remove it first"
+                    )
                 if _hashes(version / "student") == wanted:
                     return there
             staging = self._versions / f".{version.name}.staging"
@@ -148,12 +150,16 @@ class LocalDeployer(Deployer[LocalOptions]):
         version = self._version(deployment_id)
         record = version / "deployment.json"
         if not record.is_file():
-            raise InputError(f"deployment {deployment_id} is not there", where=self._root, fix="Deploy the student again")
+            raise InputError(
+                f"deployment {deployment_id} is not there", where=self._root, fix="Deploy the student again"
+            )
         data = _read(record)
         try:
             at = datetime.fromisoformat(_text(data, "at", record))
         except ValueError as error:
-            raise InputError(f"holds no time ({error})", where=record, fix="Remove its folder and deploy again") from error
+            raise InputError(
+                f"holds no time ({error})", where=record, fix="Remove its folder and deploy again"
+            ) from error
         return Deployment(
             id=deployment_id,
             target=self.target,
@@ -166,7 +172,9 @@ class LocalDeployer(Deployer[LocalOptions]):
         """The copy of exactly this deployment."""
         there = self._deployment(deployment.id)
         if there.student_hash != deployment.student_hash:
-            raise InputError(f"deployment {deployment.id} holds another student, {there.student_hash}", where=self._root)
+            raise InputError(
+                f"deployment {deployment.id} holds another student, {there.student_hash}", where=self._root
+            )
         return self._version(deployment.id) / "student"
 
 

@@ -14,7 +14,9 @@ from filterkit.api import F32, Article, Context, FilterSpec, Options, Postfilter
 class OverallOptions(Options):
     """What passes."""
 
-    pass_at: float | None = Field(None, description="lowest overall that passes, in scale units; unset: every judged article")
+    pass_at: float | None = Field(
+        None, description="lowest overall that passes, in scale units; unset: all that was scored"
+    )
 
 
 class OverallPostfilter(Postfilter[OverallOptions]):
@@ -27,7 +29,7 @@ class OverallPostfilter(Postfilter[OverallOptions]):
         scale, pass_at = spec.scale, options.pass_at
         if pass_at is not None and not scale.min <= pass_at <= scale.max:
             raise SpecError(
-                f"pass_at is {pass_at:g}, outside of the scale {scale.min:g} to {scale.max:g}", where="postfilter overall"
+                f"pass_at is {pass_at:g}, outside of {scale.min:g} to {scale.max:g}", where="postfilter overall"
             )
 
     @property

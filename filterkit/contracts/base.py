@@ -55,12 +55,14 @@ class Context:
     secret: reads the environment; the value is redacted everywhere afterwards.
     emit: `emit("training_progress", step=…)` tells observers; never raises.
     stop: True after the first Ctrl-C or SIGTERM: checkpoint and return.
+    root: where relative paths in options start: the workspace.
     """
 
     workdir: Path
     secret: Callable[[str], str] = environment_secret
     emit: Callable[..., None] = _emit_nothing
     stop: Callable[[], bool] = lambda: False
+    root: Path = Path()
 
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - the options of a backend

@@ -58,7 +58,7 @@ def deploy(
     student_dir: Path,
     deployer_name: str,
     options: Mapping[str, Any],
-    work: Path,
+    context: Context,
 ) -> DeployReport:
     """Ship the student. Raises GateRefused when gates, a plugin's veto or the verification say no.
 
@@ -68,8 +68,7 @@ def deploy(
     check_fits(filter, manifest, student_dir)
     make_postfilter(filter.spec).close()  # a policy that cannot run must not ship
     check_gates(filter, manifest, student_dir)
-    work.mkdir(parents=True, exist_ok=True)
-    deployer: Deployer[Any] = make_backend("deployer", deployer_name, options, filter.spec, Context(workdir=work))
+    deployer: Deployer[Any] = make_backend("deployer", deployer_name, options, filter.spec, context)
     try:
         return _ship(filter, student_dir, manifest, deployer)
     finally:

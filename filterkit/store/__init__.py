@@ -2,7 +2,7 @@
 
 from filterkit.store.database import SCHEMA_VERSION
 from filterkit.store.owners import Owner
-from filterkit.store.rows import Failure, Key, LabelRow, Outcome, Question, QuestionCount, Spent, State
+from filterkit.store.rows import Failure, Key, LabelRow, Outcome, Question, QuestionCount, Result, Spent, State
 from filterkit.store.store import Store
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Owner",
     "Question",
     "QuestionCount",
+    "Result",
     "Spent",
     "State",
     "Store",

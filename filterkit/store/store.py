@@ -285,7 +285,7 @@ def _settled(db: sqlite3.Connection, question: int, key: Key, retry_failed_befor
 
 
 def _open_attempt(db: sqlite3.Connection, key: tuple[int, bytes, int], owner: int, reserved: int | None) -> int | None:
-    """The number of a new attempt at (question, hash, sample); None when one is open already (a unique index says so)."""
+    """The number of a new attempt at (question, hash, sample), or None: a unique index says that one is open."""
     opened = db.execute(queries.OPEN_ATTEMPT, (*key, owner, time.time(), reserved))
     return _inserted(opened) if opened.rowcount else None
 

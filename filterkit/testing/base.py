@@ -19,7 +19,7 @@ from filterkit.records import Article
 from filterkit.spec import FilterSpec
 from filterkit.testing.samples import fake_context, sample_articles, tiny_spec
 
-_SECRET_NAME = re.compile(r"secret|passw|credential|api_?key|access_?key|(^|_)(auth|access|bearer|api|hf)_?token$|^token$")
+_SECRET_NAME = re.compile(r"secret|passw|credential|(api|access)_?key|(^|auth_|access_|bearer_|api_|hf_)token$")
 _NETWORK_EVENTS = {"socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request"}
 _FILE_EVENTS = {"open"}
 

@@ -74,7 +74,9 @@ class ExecutorContract(BackendContract):
             (folder / f"s{i}.json").write_text(json.dumps({"fails": times}))
         return [Shard(id=f"s{i}", uri=str(folder)) for i in range(len(fails))]
 
-    def run(self, one: Executor[Any], folder: Path, shards: Iterable[Shard], workers: int, **more: Any) -> list[ShardResult]:
+    def run(
+        self, one: Executor[Any], folder: Path, shards: Iterable[Shard], workers: int, **more: Any
+    ) -> list[ShardResult]:
         """All results, in the order of the shards."""
         more.setdefault("done", _nothing_is_done)
         results = one.map_shards(shards, read, partial(make_worker, folder), write, workers=workers, **more)

@@ -114,7 +114,9 @@ class PostfilterContract(BackendContract):
         for name in COLUMNS:
             assert getattr(verdicts, name).shape == (0,)
 
-    def test_a_row_without_scores_is_not_judged(self, make: Callable[..., Any], scores: F32, many: list[Article]) -> None:
+    def test_a_row_without_scores_is_not_judged(
+        self, make: Callable[..., Any], scores: F32, many: list[Article]
+    ) -> None:
         verdicts = self.judge(make(), many, scores)
         failed = np.isnan(scores).any(axis=1)
         assert np.isnan(verdicts.overall[failed]).all(), "overall must be NaN where the scores are"
@@ -146,14 +148,18 @@ class PostfilterContract(BackendContract):
         bits = int(np.bitwise_or.reduce(self.judge(one, None, scores).reasons))
         assert bits >> len(one.rules) == 0, "a reason's bit stands for no rule"
 
-    def test_the_order_of_rows_does_not_matter(self, make: Callable[..., Any], scores: F32, many: list[Article]) -> None:
+    def test_the_order_of_rows_does_not_matter(
+        self, make: Callable[..., Any], scores: F32, many: list[Article]
+    ) -> None:
         one = make()
         order = np.random.default_rng(1).permutation(len(scores))
         straight, mixed = self.judge(one, many, scores), self.judge(one, [many[i] for i in order], scores[order])
         for name in COLUMNS:
             np.testing.assert_array_equal(getattr(mixed, name), getattr(straight, name)[order], err_msg=name)
 
-    def test_blocks_give_the_same_as_the_whole(self, make: Callable[..., Any], scores: F32, many: list[Article]) -> None:
+    def test_blocks_give_the_same_as_the_whole(
+        self, make: Callable[..., Any], scores: F32, many: list[Article]
+    ) -> None:
         one = make()
         whole = self.judge(one, many, scores)
         parts = [self.judge(one, many[i : i + 33], scores[i : i + 33]) for i in range(0, len(scores), 33)]

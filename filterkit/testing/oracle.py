@@ -135,7 +135,7 @@ class OracleContract(BackendContract):
             heart.cancel()
 
         self.run(make, watched)
-        assert max(pauses) < LONGEST_PAUSE_S, f"complete() held up every other request for {max(pauses):.1f} s: await instead"
+        assert max(pauses) < LONGEST_PAUSE_S, f"complete() held up all others for {max(pauses):.1f} s"
 
     def test_it_can_be_cancelled(self, make: Callable[..., Any], requests: list[OracleRequest]) -> None:
         async def cancel_one(oracle: Oracle[Any]) -> Reply:

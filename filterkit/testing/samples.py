@@ -30,9 +30,10 @@ HOSTILE_TEXTS = (
 )
 """Texts that articles do hold, and that break what was only tried on nice ones."""
 
-_HELP = "neighbours helped volunteers shared carried nursed welcomed fed".split()
-_NEW = "invented method sensor prototype discovered engine printed software".split()
-_DULL = "council meeting tuesday weather report score market price road closed minister statement".split()
+_HELP = ("neighbours", "helped", "volunteers", "shared", "carried", "nursed", "welcomed", "fed")
+_NEW = ("invented", "method", "sensor", "prototype", "discovered", "engine", "printed", "software")
+_DULL = ("council", "meeting", "tuesday", "weather", "report", "score", "market", "price", "road", "minister")
+_ADVERT = ("buy", "now")
 
 
 def tiny_spec(**changes: Any) -> FilterSpec:
@@ -63,7 +64,7 @@ def _article(i: int) -> Article:
     for vocabulary, share in ((_HELP, i % 5), (_NEW, i // 5 % 4), (_DULL, 6)):
         words += [str(w) for w in random.choice(vocabulary, size=share * 3)]
     if i % 7 == 3:
-        words += ["buy", "now"]
+        words += _ADVERT
     random.shuffle(words)
     return Article(
         id=f"sample-{i}",
@@ -78,14 +79,14 @@ def _article(i: int) -> Article:
 def sample_label(article: Article, spec: FilterSpec) -> Label:
     """Scores that follow from the words of a sample article, in the scale of any `spec`."""
     words = article.content.rstrip(".").split()
-    shares = [sum(w in v for w in words) / (len(words) + 1) for v in (_HELP, _NEW, ["buy", "now"])]
+    shares = [sum(w in v for w in words) / (len(words) + 1) for v in (_HELP, _NEW, _ADVERT)]
     scale = spec.scale
     scores: dict[str, float] = {}
     for column, name in enumerate(spec.names):
         step = scale.step or (scale.max - scale.min) / 20
         steps = round(shares[column % len(shares)] * (scale.max - scale.min) / step)
         scores[name] = min(scale.max, scale.min + steps * step)
-    return Label(scores, evidence={name: "counted words" for name in scores}, oracle="sample", model="sample-1")
+    return Label(scores, evidence=dict.fromkeys(scores, "counted words"), oracle="sample", model="sample-1")
 
 
 def write_labelled(path: Path, rows: Iterable[tuple[Article, Label]]) -> Path:
@@ -98,7 +99,7 @@ def write_labelled(path: Path, rows: Iterable[tuple[Article, Label]]) -> Path:
 
 
 def make_split(spec: FilterSpec, path: Path, articles: Sequence[Article], unknown: float = 0.0) -> Split:
-    """Sample articles as a split, written to `path` too; a share `unknown` of the targets is NaN (never a whole row)."""
+    """Sample articles as a split, also written to `path`. A share `unknown` of the targets is NaN, never a whole row."""
     labels = [sample_label(article, spec) for article in articles]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_labelled(path, zip(articles, labels, strict=True))

@@ -18,7 +18,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from filterkit.calibrator import Calibrator, DimensionMap
-from filterkit.contracts import Context, Embedder, Model, Options, Oracle, OracleOptions, Prefilter, Scorer, Trainer, TrainJob
+from filterkit.contracts import (
+    Context,
+    Embedder,
+    Model,
+    Options,
+    Oracle,
+    OracleOptions,
+    Prefilter,
+    Scorer,
+    Trainer,
+    TrainJob,
+)
 from filterkit.errors import ArtifactError, StoppedEarly
 from filterkit.files import write_json
 from filterkit.hookspecs import Register, hookimpl
@@ -75,7 +86,9 @@ class ToyTrainer(Trainer[Options]):
             # one imagined row at the mean, so that a rare or unlabelled word says little
             words[word] = ((np.nansum(known, axis=0) + means) / (counts + 1)).tolist()
         write_json(job.out / "toy.json", {"means": means.tolist(), "words": words})
-        return TrainedStudent(format="toy", hyperparameters={"words": len(words)}, history=[{"rows": len(job.train.texts)}])
+        return TrainedStudent(
+            format="toy", hyperparameters={"words": len(words)}, history=[{"rows": len(job.train.texts)}]
+        )
 
 
 class ToyModel(Model[Options]):
@@ -131,7 +144,7 @@ class ToyEmbedder(Embedder[Options]):
         for row, text in enumerate(texts):
             np.add.at(vectors[row], [ord(letter) % 32 for letter in text], 1)
             vectors[row, 32] = 1  # keeps an empty text's row of unit length
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
 class ToyPrefilter(Prefilter[Options]):
@@ -139,7 +152,8 @@ class ToyPrefilter(Prefilter[Options]):
 
     def judge(self, articles: Sequence[Article]) -> list[Pass | Block]:
         return [
-            Pass() if len(a.content) >= 20 else Block(rule="short", reason=f"{len(a.content)} characters") for a in articles
+            Pass() if len(a.content) >= 20 else Block(rule="short", reason=f"{len(a.content)} characters")
+            for a in articles
         ]
 
 

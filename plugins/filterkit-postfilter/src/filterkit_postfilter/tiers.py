@@ -166,10 +166,10 @@ class TiersPostfilter(Postfilter[TiersOptions]):
 
     def judge(
         self,
-        articles: Sequence[Article] | None,  # noqa: ARG002 - scores alone decide
+        articles: Sequence[Article] | None,
         scores: F32,
         overall: F32,
-        interval: F32 | None,  # noqa: ARG002
+        interval: F32 | None,
     ) -> Verdicts:
         """Verdicts for n rows, from scores [n, d] and overall [n] in scale units alone.
 

@@ -1,0 +1,142 @@
+"""What several commands share: options, configuration, stopping, output."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from filterkit.config import Config, load_config, parse_option
+from filterkit.filters import Filter, load_filter
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def filter_argument(command: F) -> F:
+    """FILTER, given by position or as --filter."""
+    command = click.option("--filter", "filter_option", metavar="FILTER", help="The filter, as FILTER may be given too.")(
+        command
+    )
+    return click.argument("filter_name", metavar="FILTER", required=False)(command)
+
+
+def workspace_option(command: F) -> F:
+    """--workspace DIR"""
+    return click.option(
+        "--workspace", type=FOLDER, help="The workspace: the folder of filterkit.yaml.  [default: this folder]"
+    )(command)
+
+
+def store_option(command: F) -> F:
+    """--store FILE"""
+    return click.option("--store", type=FILE, help="The label store.  [default: labels.db in the workspace]")(command)
+
+
+def json_option(command: F) -> F:
+    """--json"""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
+
+
+def backend_options(kind: str) -> Callable[[F], F]:
+    """--KIND NAME and -O key=value for it."""
+
+    def decorate(command: F) -> F:
+        command = click.option(
+            "-O",
+            "options",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help=f"An option of the {kind}, or KIND.KEY=VALUE for another backend. May be repeated.",
+        )(command)
+        return click.option(f"--{kind}", metavar="NAME", help=f"Which {kind} to use.")(command)
+
+    return decorate
+
+
+def the_filter(name: str | None, option: str | None) -> str:
+    """The one filter that was named, by position or by option."""
+    if name and option and name != option:
+        raise click.UsageError(f"two filters are named: {name!r} and --filter {option!r}")
+    if not (name or option):
+        raise click.UsageError("name a filter: a folder with a filter.yaml, or an installed filter's name")
+    return str(name or option)
+
+
+def configure(
+    filter: Filter | None,
+    workspace: Path | None,
+    kind: str | None = None,
+    name: str | None = None,
+    options: tuple[str, ...] = (),
+    more: Mapping[str, Any] | None = None,
+) -> Config:
+    """The merged configuration with a command's own words on top."""
+    given = {f"{kind}.use": name} if kind and name else {}
+    given |= dict(parse_option(o, kind) for o in options)
+    given |= {k: v for k, v in (more or {}).items() if v is not None}
+    return load_config(workspace, filter.spec if filter else None, given)
+
+
+def load(name: str | None, option: str | None) -> Filter:
+    """The filter that a command was given."""
+    return load_filter(the_filter(name, option))
+
+
+def store_path(config: Config, given: Path | None) -> Path:
+    """The label store's file: the option is relative to where the user stands, the config to the workspace."""
+    return given if given is not None else config.path(config.settings.store)
+
+
+def data_dir(config: Config, filter: Filter) -> Path:
+    """Where a filter's splits lie unless said otherwise."""
+    return config.workspace / "datasets" / f"{filter.name}-v{filter.spec.version}"
+
+
+def student_dir(config: Config, filter: Filter) -> Path:
+    """Where a filter's student lies unless said otherwise: beside a filter of the workspace, else under students/."""
+    if filter.path.resolve().is_relative_to(config.workspace.resolve()):
+        return filter.path / "model"
+    return config.path(config.settings.students) / filter.name / f"v{filter.spec.version}"
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+class Stop:
+    """True after the first Ctrl-C or SIGTERM; the second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def __enter__(self) -> Stop:
+        self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        click.echo("Stopping after what is in flight. Once more to stop at once.", err=True)
+
+
+def on_terminal() -> bool:
+    """Whether a live line makes sense."""
+    return sys.stderr.isatty()

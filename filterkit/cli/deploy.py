@@ -1,0 +1,49 @@
+"""filterkit deploy"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from filterkit.cli.common import (
+    FOLDER,
+    backend_options,
+    configure,
+    filter_argument,
+    json_option,
+    load,
+    print_json,
+    student_dir,
+    workspace_option,
+)
+from filterkit.cli.steps import deploy_student
+
+
+@click.command()
+@filter_argument
+@click.option("--student", "--model", "student", type=FOLDER, help="The student's folder.")
+@backend_options("deployer")
+@workspace_option
+@json_option
+def command(
+    filter_name: str | None,
+    filter_option: str | None,
+    student: Path | None,
+    deployer: str | None,
+    options: tuple[str, ...],
+    workspace: Path | None,
+    as_json: bool,
+) -> int:
+    """Ship a student that passed its gates, and verify what was shipped."""
+    filter = load(filter_name, filter_option)
+    config = configure(filter, workspace, "deployer", deployer, options)
+    report = deploy_student(filter, config, student or student_dir(config, filter))
+    if as_json:
+        print_json(report.to_dict())
+        return 0
+    click.echo(f"live: {report.deployment.id} at {report.deployment.target}")
+    click.echo(f"  verified: {report.files} files, scores differ by at most {report.largest_difference:.2g}")
+    if report.previous and report.previous.id != report.deployment.id:
+        click.echo(f"  before: {report.previous.id}")
+    return 0

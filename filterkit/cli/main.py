@@ -1,0 +1,157 @@
+"""The front door. `filterkit --help` imports click and nothing else of weight; a command is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+from typing import Any
+
+import click
+
+from filterkit.errors import FilterkitError, Veto
+
+COMMANDS = {
+    "demo": "The whole job on the bundled sample: label, train, validate, deploy, score.",
+    "init": "Make a workspace.",
+    "new": "Make a filter package or a plugin that passes its own tests.",
+    "check": "List all that is wrong with filter packages.",
+    "filters": "List the filter packages that are installed.",
+    "plugins": "List the plugins that are installed, or one backend's options.",
+    "config": "Show the merged configuration and where each value came from.",
+    "label": "Ask an oracle to score articles; what was answered is never asked again.",
+    "prepare": "Turn labels into train, val and test splits.",
+    "train": "Train a student on prepared splits.",
+    "validate": "Hold a student against the oracle, and ask the gates.",
+    "deploy": "Ship a student that passed its gates, and verify what was shipped.",
+    "score": "Judge new articles with trained students.",
+    "run": "label, prepare, train, validate, deploy: each step goes on where it stopped.",
+}
+"""Command -> its line in the help, in the order of the work. Each lives in the module of its name."""
+
+GROUP = "filterkit.commands"
+INTERRUPTED, BUG = 130, 70
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name; imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *_plugin_commands()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            command: click.Command = importlib.import_module(f"filterkit.cli.{cmd_name}").command
+            return command
+        entry_point = _plugin_commands().get(cmd_name)
+        return _load_plugin_command(entry_point) if entry_point else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(ctx), 1)
+            raise click.UsageError(f"{error.format_message()} Did you mean {near[0]!r}?" if near else str(error), ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table and from metadata: nothing is imported."""
+        rows = list(COMMANDS.items())
+        for name, entry_point in _plugin_commands().items():
+            rows.append((name, f"(from {entry_point.dist.name})" if entry_point.dist else ""))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _plugin_commands() -> dict[str, importlib.metadata.EntryPoint]:
+    off = {name.strip() for name in os.environ.get("FILTERKIT_DISABLE_PLUGINS", "").split(",")}
+    found = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name)
+    return {e.name: e for e in found if e.name not in COMMANDS and not (e.dist and e.dist.name in off)}
+
+
+def _load_plugin_command(entry_point: importlib.metadata.EntryPoint) -> click.Command:
+    dist = f"{entry_point.dist.name} {entry_point.dist.version}" if entry_point.dist else "a plugin"
+    try:
+        command = entry_point.load()
+    except Exception as error:
+        raise click.ClickException(f"command {entry_point.name!r} of {dist} is broken: {error}") from error
+    if not isinstance(command, click.Command):
+        raise click.ClickException(f"command {entry_point.name!r} of {dist} is not a click command")
+    return command
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="filterkit", message="%(package)s %(version)s")
+def cli() -> None:
+    """Distil an LLM's judgement of articles into a small student model that anyone can run.
+
+    First steps: `filterkit demo`, then `filterkit init DIR`.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 a gate said no, 2 change something, 3 some records failed,
+    4 stopped early, 130 interrupted."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run one command and return its exit code. A user's mistake is one line, never a traceback."""
+    _show_warnings_as_lines()
+    try:
+        code = cli.main(args=args, prog_name="filterkit", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. Run the same command again to go on.", err=True)
+        return INTERRUPTED
+    except FilterkitError as error:
+        _say(f"Error: {error}")
+        return error.exit_code
+    except Veto as veto:
+        _say(f"Error: {veto}")
+        return 1
+    except BrokenPipeError:  # `filterkit … | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what Python flushes at exit goes nowhere
+        return 0
+    except OSError as error:
+        if error.errno is None:
+            return _bug(error)
+        _say(f"Error: {error.filename or 'a file'}: {error.strerror}")
+        return 2
+    except Exception as error:
+        return _bug(error)
+
+
+def _bug(error: Exception) -> int:
+    import traceback
+
+    _say("".join(traceback.format_exception(error)))
+    _say("This is a bug in filterkit or in a plugin, not in what you did. Nothing that was committed is lost.")
+    return BUG
+
+
+def _say(text: str) -> None:
+    if "filterkit.contracts.base" in sys.modules:  # only then can a secret have been read
+        from filterkit.contracts.base import redact
+
+        text = redact(text)
+    click.echo(text.rstrip("\n"), err=True)
+
+
+def _show_warnings_as_lines() -> None:
+    import warnings
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        _say(f"Warning: {message}")
+
+    warnings.showwarning = show
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("always", category=UserWarning, module="filterkit")

@@ -1,0 +1,74 @@
+"""filterkit prepare"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from filterkit.cli.common import (
+    FOLDER,
+    configure,
+    data_dir,
+    filter_argument,
+    json_option,
+    load,
+    print_json,
+    store_option,
+    store_path,
+    workspace_option,
+)
+from filterkit.cli.steps import prepare_labels
+
+
+@click.command()
+@filter_argument
+@click.option("--output-dir", type=FOLDER, help="Where the splits go.  [default: datasets/NAME-vN in the workspace]")
+@click.option("--labels", "files", multiple=True, metavar="FILE", help="Labelled JSONL instead of the store; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="FILE", help="Articles to keep out; may be repeated.")
+@click.option("--oracle", metavar="NAME", help="Only labels of this oracle.")
+@click.option("--mix-oracles", is_flag=True, help="Take labels of several oracles together.")
+@click.option("--seed", type=int, default=0, show_default=True, help="What fixes the split.")
+@store_option
+@workspace_option
+@json_option
+def command(
+    filter_name: str | None,
+    filter_option: str | None,
+    output_dir: Path | None,
+    files: tuple[str, ...],
+    exclude: tuple[str, ...],
+    oracle: str | None,
+    mix_oracles: bool,
+    seed: int,
+    store: Path | None,
+    workspace: Path | None,
+    as_json: bool,
+) -> int:
+    """Turn labels into train, val and test splits."""
+    filter = load(filter_name, filter_option)
+    config = configure(filter, workspace)
+    out = output_dir or data_dir(config, filter)
+    report, rejects = prepare_labels(
+        filter,
+        config,
+        out,
+        store_file=store_path(config, store),
+        files=files,
+        exclude=exclude,
+        oracle=oracle,
+        mix_oracles=mix_oracles,
+        seed=seed,
+    )
+    if as_json:
+        print_json({**report.to_dict(), "output_dir": str(out), "rejected": rejects.count})
+    else:
+        counts = ", ".join(f"{n:,} {name}" for name, n in report.counts.items())
+        same = " (as before)" if report.unchanged else ""
+        click.echo(f"{counts} in {out}{same}")
+        click.echo(f"  left out: {report.duplicates:,} with the same text; together: {report.near_duplicates:,} near-duplicates")
+        for article_id in report.conflicts[:5]:
+            click.echo(f"  id {article_id!r} has two texts: the first one counts", err=True)
+        if rejects.count:
+            click.echo(f"  {rejects.count:,} lines could not be used; they are in {rejects.path}", err=True)
+    return 3 if rejects.count or report.conflicts else 0

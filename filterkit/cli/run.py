@@ -1,0 +1,122 @@
+"""filterkit run"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from filterkit.cli import label as label_command
+from filterkit.cli import validate as validate_command
+from filterkit.cli.common import (
+    Stop,
+    configure,
+    data_dir,
+    filter_argument,
+    json_option,
+    load,
+    print_json,
+    store_option,
+    store_path,
+    student_dir,
+    workspace_option,
+)
+from filterkit.cli.main import INTERRUPTED
+from filterkit.cli.steps import (
+    deploy_student,
+    label_articles,
+    prepare_labels,
+    rejects_beside,
+    train_student,
+    validate_student,
+)
+from filterkit.config import KINDS
+from filterkit.errors import GateRefused
+from filterkit.io import parse_fields, read_articles
+
+
+@click.command()
+@filter_argument
+@click.option("--articles", "files", multiple=True, required=True, metavar="FILE", help="Articles; may be repeated, or a glob.")
+@click.option("--fields", metavar="OURS=THEIRS,…", help="Which columns hold what: content=text,id=url.")
+@click.option("--oracle", metavar="NAME", help="Which oracle to use.")
+@click.option("--trainer", metavar="NAME", help="Which trainer to use.")
+@click.option("--deployer", metavar="NAME", help="Which deployer to use.")
+@click.option("-O", "options", multiple=True, metavar="KIND.KEY=VALUE", help="An option of a backend. May be repeated.")
+@click.option("--limit", type=click.IntRange(min=1), help="Label at most so many articles.")
+@click.option("--folds", type=click.IntRange(min=2, max=50), help="Validate out of fold, where the test split is small.")
+@click.option("--seed", type=int, default=0, show_default=True, help="What fixes everything random.")
+@store_option
+@workspace_option
+@json_option
+def command(
+    filter_name: str | None,
+    filter_option: str | None,
+    files: tuple[str, ...],
+    fields: str | None,
+    oracle: str | None,
+    trainer: str | None,
+    deployer: str | None,
+    options: tuple[str, ...],
+    limit: int | None,
+    folds: int | None,
+    seed: int,
+    store: Path | None,
+    workspace: Path | None,
+    as_json: bool,
+) -> int:
+    """label, prepare, train, validate, deploy: each step goes on where it stopped."""
+    filter = load(filter_name, filter_option)
+    uses = {"oracle": oracle, "trainer": trainer, "deployer": deployer}
+    config = configure(filter, workspace, options=options, more={f"{k}.use": v for k, v in uses.items() if k in KINDS})
+    store_file, data, student = store_path(config, store), data_dir(config, filter), student_dir(config, filter)
+    say = _silent if as_json else click.echo
+    done: dict[str, Any] = {}
+    with Stop() as stop:
+        say("label")
+        rejects = rejects_beside(files, config.workspace)
+        labels = label_articles(
+            filter,
+            config,
+            read_articles(files, parse_fields(fields), rejects),
+            store_file,
+            limit=limit,
+            progress=label_command.progress_line(),
+            stop=stop,
+        )
+        rejects.close()
+        done["label"] = {**asdict(labels), "rejected": rejects.count}
+        if not as_json:
+            label_command.show(labels, rejects)
+        if labels.stopped:
+            return INTERRUPTED
+        name, _ = config.backend("oracle")
+        prepared, _ = prepare_labels(filter, config, data, store_file=store_file, oracle=name, seed=seed)
+        done["prepare"] = prepared.to_dict()
+        say(f"prepare\n{dict(prepared.counts)} in {data}")
+        trained = train_student(filter, config, data, student, seed=seed, stop=stop)
+        done["train"] = {"student": str(student), "student_hash": trained.manifest.student_hash}
+        say(f"train\nstudent {trained.manifest.student_hash[:12]} in {student}")
+        say("validate")
+        validated = validate_student(filter, config, student, data, folds=folds or 0, stop=stop)
+        done["validate"] = validated.to_dict()
+        if not as_json:
+            validate_command.show(validated)
+    try:
+        done["deploy"] = deploy_student(filter, config, student).to_dict()
+        say(f"deploy\nlive: {done['deploy']['deployment']['id']} at {done['deploy']['deployment']['target']}")
+    except GateRefused as refusal:
+        done["deploy"] = {"refused": str(refusal)}
+        if not as_json:
+            raise
+    if as_json:
+        print_json(done)
+    if "refused" in done["deploy"]:
+        return 1
+    return 3 if labels.failed or rejects.count else 0
+
+
+def _silent(_: str) -> None:
+    """JSON is printed once, at the end."""

@@ -1,0 +1,213 @@
+"""One function per step of the pipeline, as the commands call them: from a configuration to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from filterkit.config import Config
+from filterkit.contracts import Context, Oracle
+from filterkit.errors import InputError, PluginError
+from filterkit.files import write_json
+from filterkit.filters import Filter
+from filterkit.io import Rejects, expand, read_articles, read_labelled
+from filterkit.options import make_backend
+from filterkit.pipeline.data import load_data
+from filterkit.pipeline.deploy import DeployReport, deploy
+from filterkit.pipeline.label import LabelReport, LabelSettings, label, oracle_variant
+from filterkit.pipeline.prepare import PrepareReport, prepare
+from filterkit.pipeline.train import TrainReport, TrainRequest, train
+from filterkit.pipeline.validate import ValidationReport, validate
+from filterkit.plugins import plugins
+from filterkit.prompt import sent_text
+from filterkit.records import Article, Label, sha256_text
+from filterkit.store import Store
+
+
+def _never() -> bool:
+    return False
+
+
+def rejects_beside(files: Sequence[str | Path], folder: Path) -> Rejects:
+    """Where lines of these files that cannot be read are written: `<first file>.rejected.jsonl` in `folder`."""
+    first = expand(files)[0].name
+    return Rejects(folder / f"{first.split('.')[0]}.rejected.jsonl")
+
+
+def work_dir(config: Config, name: str) -> Path:
+    """A folder for what a step keeps between runs."""
+    return config.workspace / ".filterkit" / name
+
+
+def context(config: Config, name: str) -> Context:
+    """What a backend gets of the outside."""
+    folder = work_dir(config, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Context(workdir=folder, root=config.workspace)
+
+
+def make_oracle(config: Config, filter: Filter) -> tuple[str, Oracle[Any]]:
+    """The configured oracle and its name."""
+    name, options = config.backend("oracle")
+    oracle: Oracle[Any] = make_backend("oracle", name, options, filter.spec, context(config, f"oracle-{name}"))
+    return name, oracle
+
+
+def label_articles(
+    filter: Filter,
+    config: Config,
+    articles: Iterable[Article],
+    store_file: Path,
+    *,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    progress: Callable[[LabelReport], None] = lambda _: None,
+    stop: Callable[[], bool] = _never,
+) -> LabelReport:
+    """Have the configured oracle label the articles."""
+    name, oracle = make_oracle(config, filter)
+    settings = LabelSettings(
+        concurrency=config.settings.label.concurrency,
+        max_attempts=config.settings.label.max_attempts,
+        limit=limit,
+        retry_failed=retry_failed,
+    )
+    try:
+        with Store(store_file) as store:
+            report = label(
+                filter,
+                articles,
+                oracle,
+                store,
+                settings,
+                oracle_name=name,
+                prices={**plugins().prices, **config.settings.prices},
+                observe=plugins().observe,
+                progress=progress,
+                stop=stop,
+            )
+    finally:
+        oracle.close()
+    finished("label", filter, {"read": report.read, "new": report.new, "failed": report.failed})
+    return report
+
+
+def prepare_labels(
+    filter: Filter,
+    config: Config,
+    out: Path,
+    *,
+    store_file: Path,
+    files: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    oracle: str | None = None,
+    mix_oracles: bool = False,
+    seed: int = 0,
+) -> tuple[PrepareReport, Rejects]:
+    """Split the labels of `files`, or else of the store. The rejected lines of `files` come with the report."""
+    if files:
+        rejects = rejects_beside(files, out)
+        rows, variant = _of_oracle(read_labelled(files, filter.spec, rejects), oracle), {}
+    else:
+        rejects = Rejects()
+        variant = _variant(config, filter)
+        rows = _from_store(filter, store_file, variant, oracle)
+    try:
+        kept = _without(filter, rows, exclude)
+        report = prepare(filter, kept, out, variant=variant, mix_oracles=mix_oracles, seed=seed)
+    except InputError as error:
+        if rejects.first:
+            raise InputError(f"{error.what}; {rejects.count} lines were rejected", where=rejects.first) from error
+        raise
+    finally:
+        rejects.close()
+    finished("prepare", filter, report.to_dict())
+    return report, rejects
+
+
+def _variant(config: Config, filter: Filter) -> dict[str, Any]:
+    """What the configured oracle adds to the question. Labels may outlive the plugin that made them: then nothing."""
+    try:
+        _, oracle = make_oracle(config, filter)
+    except PluginError:
+        return {}
+    variant = oracle_variant(oracle)
+    oracle.close()
+    return variant
+
+
+def _from_store(
+    filter: Filter, file: Path, variant: dict[str, Any], oracle: str | None
+) -> Iterator[tuple[Article, Label]]:
+    request_hash = filter.request_hash(variant)
+    with Store(file, create=False) as store:
+        there = [c for c in store.questions() if c.labels]
+        if not any(c.question.request_hash == request_hash for c in there):
+            others = sum(c.labels for c in there if c.question.filter_name.split(" ")[0] == filter.name)
+            older = f"; {others} labels answer another rubric of {filter.name}" if others else ""
+            raise InputError(f"holds no labels for this rubric{older}", where=file, fix="Run filterkit label first")
+        for row in store.labelled(request_hash, oracle=oracle):
+            yield row.article, Label(row.scores, row.evidence, row.oracle, row.model)
+
+
+def _of_oracle(rows: Iterable[tuple[Article, Label]], oracle: str | None) -> Iterator[tuple[Article, Label]]:
+    return (row for row in rows if oracle is None or row[1].oracle == oracle)
+
+
+def _without(
+    filter: Filter, rows: Iterable[tuple[Article, Label]], exclude: Sequence[str]
+) -> Iterator[tuple[Article, Label]]:
+    """The rows whose id and text are not among the articles of the files to exclude."""
+    ids: set[str] = set()
+    texts: set[str] = set()
+    for article in read_articles(exclude) if exclude else ():
+        ids.add(article.id)
+        texts.add(sha256_text(sent_text(filter.spec, article)))
+    for article, label_ in rows:
+        if article.id not in ids and sha256_text(sent_text(filter.spec, article)) not in texts:
+            yield article, label_
+
+
+def train_student(
+    filter: Filter, config: Config, data: Path, out: Path, *, seed: int = 0, stop: Callable[[], bool] = _never
+) -> TrainReport:
+    """Train the configured trainer's student on the splits in `data`."""
+    name, options = config.backend("trainer")
+    report = train(filter, load_data(filter, data), out, TrainRequest(name, options, seed), stop=stop)
+    finished("train", filter, {"student": str(out), "student_hash": report.manifest.student_hash})
+    return report
+
+
+def validate_student(
+    filter: Filter, config: Config, student: Path, data: Path, *, folds: int = 0, stop: Callable[[], bool] = _never
+) -> ValidationReport:
+    """Hold the student against the labels, under the gates in force."""
+    gates, looser = config.gates(filter.spec)
+    report = validate(
+        filter,
+        student,
+        load_data(filter, data),
+        work_dir(config, f"validate-{filter.name}"),
+        folds=folds,
+        gates=gates,
+        looser=looser,
+        stop=stop,
+    )
+    finished("validate", filter, {"passed": report.record.passed, "mae": report.evaluation.metrics.mae})
+    return report
+
+
+def deploy_student(filter: Filter, config: Config, student: Path) -> DeployReport:
+    """Ship the student with the configured deployer, and note it in the workspace."""
+    name, options = config.backend("deployer")
+    report = deploy(filter, student, name, options, context(config, f"deployer-{name}"))
+    record = report.deployment.model_dump(mode="json")
+    write_json(work_dir(config, "deployments") / f"{record['at'].replace(':', '')}-{filter.name}.json", record)
+    finished("deploy", filter, report.to_dict())
+    return report
+
+
+def finished(command: str, filter: Filter, summary: dict[str, Any]) -> None:
+    """Tell observers that a step came to its end."""
+    plugins().observe("run_finished", command=command, filter_name=filter.name, summary=summary)
