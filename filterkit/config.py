@@ -7,7 +7,8 @@ key by key; a layer that changes a kind's `use` discards the lower layers' optio
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,10 +21,11 @@ from filterkit.errors import ConfigError
 from filterkit.filters import explain
 from filterkit.records import Price
 from filterkit.spec import FilterSpec, Gates
-from filterkit.yamlfile import line_of, load
+from filterkit.yamlfile import Loc, line_of, load
 
 FILE_NAME = "filterkit.yaml"
 PREFIX = "FILTERKIT_"
+_SECRET_NAME = re.compile(r"secret|passw|credential|(api|access)_?key|(^|auth_|access_|bearer_|api_|hf_)token$", re.I)
 RESERVED = {"FILTERKIT_DISABLE_PLUGINS", "FILTERKIT_WORKSPACE"}
 KINDS = ("oracle", "trainer", "embedder", "deployer", "executor")
 """Kinds that a workspace chooses. Pre- and postfilter are the filter's own policy, the model is the artifact's."""
@@ -77,8 +79,19 @@ class Config:
         return self.workspace / Path(value).expanduser()
 
     def to_dict(self) -> dict[str, Any]:
-        """The merged values as plain data."""
-        return {**self.settings.model_dump(mode="json", exclude_none=True), **self.backends}
+        """The merged values as plain data; of the workspace's gates only those that it sets."""
+        gates = None if self.settings.gates is None else self.settings.gates.model_dump(exclude_unset=True)
+        settings = self.settings.model_dump(mode="json", exclude={"gates"})
+        return {**settings, **({"gates": gates} if gates else {}), **self.backends}
+
+    def origin(self, key: str, spec: FilterSpec | None = None) -> str:
+        """Where the value of a dotted key came from, in words."""
+        if key in self.origins:
+            return self.origins[key]
+        of_filter = (
+            spec is not None and key.startswith("gates.") and key.removeprefix("gates.") in spec.gates.model_fields_set
+        )
+        return f"filter {spec.name}" if of_filter and spec else "default"
 
     def gates(self, spec: FilterSpec) -> tuple[Gates, list[str]]:
         """The gates in force, and for each that the workspace loosened, words that say so."""
@@ -116,14 +129,9 @@ def load_config(
     file = root / FILE_NAME
     if file.is_file():
         data, lines = load(file)
-        _check_sections(data, lambda key: f"{file}:{line_of(lines, (key,))}")
-        merged.add(data, str(file))
-    for name, value in _environment():
-        key = name[len(PREFIX) :].lower().replace("__", ".")
-        _check_sections({key.split(".")[0]: None}, lambda _, name=name: name)
-        merged.add(_nest(key, value), name)
-    for key, value in (command_line or {}).items():
-        merged.add(_nest(key, value), "command line")
+        merged.add(data, lambda loc: f"{file}:{line_of(lines, loc)}")
+    merged.add(_nest(_environment()), lambda loc: PREFIX + "__".join(loc).upper())
+    merged.add(_nest(command_line or {}), "command line")
     return merged.result(root)
 
 
@@ -150,32 +158,36 @@ def scalar(text: str) -> Any:
     """A value given as text, read as YAML would read it; text that is no YAML stays text."""
     try:
         value = yaml.safe_load(text) if "&" not in text and "*" not in text else text
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
-    return text if value is None and text not in ("null", "~", "") else value
+    if value is None:
+        return None if text in ("null", "~", "") else text
+    sexagesimal = ":" in text and isinstance(value, int | float)
+    return value if isinstance(value, str | bool | int | float | list | dict) and not sexagesimal else text
 
 
-def _environment() -> Iterable[tuple[str, Any]]:
-    for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name not in RESERVED:
-            yield name, scalar(os.environ[name])
+def _environment() -> dict[str, Any]:
+    """Dotted key -> value of every variable that configures."""
+    names = [n for n in sorted(os.environ) if n.startswith(PREFIX) and n not in RESERVED]
+    return {n[len(PREFIX) :].lower().replace("__", "."): scalar(os.environ[n]) for n in names}
 
 
-def _check_sections(data: Mapping[str, Any], where: Any) -> None:
-    known = [*KINDS, *Settings.model_fields]
-    for key in data:
-        if key not in known:
-            near = get_close_matches(key, known, 1)
-            raise ConfigError(
-                f"unknown key {key!r}",
-                where=where(key),
-                fix=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}",
-            )
+def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested mappings. ConfigError when a key is given both a value and keys below it."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        *parents, last = key.split(".")
+        inner = out
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{parent} has a value, so {key} cannot be set below it")
+        inner[last] = value
+    return out
 
 
-def _nest(key: str, value: Any) -> dict[str, Any]:
-    head, *rest = key.split(".", 1)
-    return {head: _nest(rest[0], value)} if rest else {head: value}
+Origin = str | Callable[[tuple[str, ...]], str]
+"""The layer that a value came from, in words; or what tells it from the path of keys."""
 
 
 class _Merge:
@@ -185,17 +197,39 @@ class _Merge:
         self.values: dict[str, Any] = {}
         self.origins: dict[str, str] = {}
 
-    def add(self, layer: Mapping[str, Any], origin: str) -> None:
+    def add(self, layer: Mapping[str, Any], origin: Origin) -> None:
+        """Put a layer on top. ConfigError on a section that nothing reads."""
+        tell = origin if callable(origin) else lambda _: origin
         for section, value in layer.items():
-            if section not in KINDS:
-                _merge(self.values, section, value, section, origin, self.origins)
-                continue
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{section} must be a mapping with `use`, not {value!r}", where=origin)
-            if "use" in value and value["use"] != self.values.get(section, {}).get("use"):
-                self.values[section] = {}
-                self.origins = {k: v for k, v in self.origins.items() if not k.startswith(f"{section}.")}
-            _merge(self.values, section, value, section, origin, self.origins)
+            _check_section(section, tell)
+            if section in KINDS:
+                if not isinstance(value, Mapping):
+                    raise ConfigError(f"{section} must be a mapping with `use`, not {value!r}", where=tell((section,)))
+                if "use" in value and value["use"] != self.values.get(section, {}).get("use"):
+                    self.values[section] = {}
+                    self._forget(section)
+            self._merge(self.values, value, (section,), tell)
+
+    def _merge(self, into: dict[str, Any], value: Any, loc: tuple[str, ...], tell: Callable[..., str]) -> None:
+        if isinstance(value, Mapping):
+            if not isinstance(into.get(loc[-1]), dict):
+                into[loc[-1]] = {}
+                self.origins.pop(".".join(loc), None)
+            for child, one in value.items():
+                self._merge(into[loc[-1]], one, (*loc, str(child)), tell)
+            return
+        if loc[0] in KINDS and _SECRET_NAME.search(loc[-1]):
+            raise ConfigError(
+                f"{'.'.join(loc)} looks like a secret, which no configuration may hold",
+                where=tell(loc),
+                fix="Keys and tokens are read from the provider's own environment variable",
+            )
+        self._forget(".".join(loc))
+        into[loc[-1]] = value
+        self.origins[".".join(loc)] = tell(loc)
+
+    def _forget(self, key: str) -> None:
+        self.origins = {k: v for k, v in self.origins.items() if not k.startswith(f"{key}.")}
 
     def result(self, workspace: Path) -> Config:
         backends = {kind: self.values[kind] for kind in KINDS if kind in self.values}
@@ -204,16 +238,22 @@ class _Merge:
             settings = Settings.model_validate(rest)
         except ValidationError as error:
             loc, what = explain(error)[0]
-            raise ConfigError(what, where=self.origins.get(".".join(map(str, loc)), FILE_NAME)) from error
+            raise ConfigError(what, where=self._origin(loc)) from error
         return Config(workspace, settings, backends, self.origins)
 
+    def _origin(self, loc: Loc) -> str:
+        """Where the value at `loc`, or the first one below it, was set."""
+        key = ".".join(map(str, loc))
+        below = [origin for k, origin in self.origins.items() if k == key or k.startswith(f"{key}.")]
+        return below[0] if below else FILE_NAME
 
-def _merge(into: dict[str, Any], name: str, value: Any, key: str, origin: str, origins: dict[str, str]) -> None:
-    if isinstance(value, Mapping):
-        if not isinstance(into.get(name), dict):
-            into[name] = {}
-        for child, one in value.items():
-            _merge(into[name], str(child), one, f"{key}.{child}", origin, origins)
-    else:
-        into[name] = value
-        origins[key] = origin
+
+def _check_section(section: object, tell: Callable[[tuple[str, ...]], str]) -> None:
+    known = [*KINDS, *Settings.model_fields]
+    if section not in known:
+        near = get_close_matches(str(section), known, 1)
+        raise ConfigError(
+            f"unknown key {section!r}",
+            where=tell((str(section),)),
+            fix=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}",
+        )

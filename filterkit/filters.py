@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from filterkit.errors import ConfigError, FilterkitError, SpecError
+from filterkit.errors import ConfigError, FilterkitError, InputError, SpecError
 from filterkit.files import inside
 from filterkit.prompt import request_hash, rubric_text
 from filterkit.spec import FilterSpec, problems
@@ -135,8 +135,9 @@ def _versions(root: Path) -> dict[str, Path]:
 
 
 def _version_key(version: str) -> list[tuple[int, str]]:
-    """Sorts 10 after 9."""
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"[._+-]", version)]
+    """Sorts 10 after 9, and 2-rc1 before 2."""
+    parts = [(int(p), "") if p.isdecimal() else (-1, p) for p in re.split(r"[._+-]", version)]
+    return [*parts, (0, "")]
 
 
 def _read(path: Path) -> tuple[Filter | None, list[str]]:
@@ -148,21 +149,23 @@ def _read(path: Path) -> tuple[Filter | None, list[str]]:
     try:
         spec = FilterSpec.model_validate(data)
     except ValidationError as error:
-        return None, [_at(file, lines, loc, what) for loc, what in explain(error)]
-    wrong = [_at(file, lines, loc, what) for loc, what in problems(spec)]
+        return None, [at_line(file, lines, loc, what) for loc, what in explain(error)]
+    wrong = [at_line(file, lines, loc, what) for loc, what in problems(spec)]
     try:
         prompt = _read_prompt(path, spec.prompt)
         rubric_text(prompt)
+    except InputError as error:
+        return None, [*wrong, at_line(file, lines, ("prompt",), error.what)]
     except FilterkitError as error:
-        wrong.append(str(error) if error.where else _at(path / spec.prompt, {}, (), error.what))
-        return None, wrong
+        return None, [*wrong, str(error) if error.where else at_line(path / spec.prompt, {}, (), error.what)]
     return (None if wrong else Filter(path, spec, prompt)), wrong
 
 
 def _read_prompt(root: Path, name: str) -> str:
     try:
         path = inside(root, name)
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_PROMPT_BYTES + 1)
         if len(raw) > MAX_PROMPT_BYTES:
             raise SpecError(f"is larger than {MAX_PROMPT_BYTES:,} bytes", where=path)
         return raw.decode("utf-8-sig").replace("\r\n", "\n")
@@ -172,7 +175,8 @@ def _read_prompt(root: Path, name: str) -> str:
         raise SpecError(f"is not UTF-8 (byte {error.start})", where=root / name) from error
 
 
-def _at(file: Path, lines: Lines, loc: Loc, what: str) -> str:
+def at_line(file: Path, lines: Lines, loc: Loc, what: str) -> str:
+    """`what` behind the file and the line where the value at `loc` stands."""
     line = line_of(lines, loc)
     return f"{file}:{line}: {what}" if line else f"{file}: {what}"
 

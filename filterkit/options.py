@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from difflib import get_close_matches
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
-from filterkit.contracts import Context
+from filterkit.contracts import KINDS, Context
 from filterkit.contracts.base import Backend, Options
 from filterkit.errors import ConfigError, FilterkitError, PluginError
 from filterkit.filters import explain
-from filterkit.plugins import plugins
+from filterkit.plugins import Entry, plugins
 from filterkit.spec import FilterSpec
+from filterkit.yamlfile import Loc
+
+_PLAIN_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", NoneType: "null"}
 
 
 def make_backend(kind: str, name: str, options: Mapping[str, Any], spec: FilterSpec, ctx: Context) -> Any:
@@ -33,8 +41,81 @@ def check_options(backend: type[Backend[Any]], kind: str, name: str, options: Ma
     try:
         return backend.Options.model_validate(dict(options))
     except ValidationError as error:
-        loc, what = explain(error)[0]
-        near = get_close_matches(str(loc[0]) if loc else "", list(backend.Options.model_fields), 1)
-        known = f"did you mean {near[0]!r}?" if near and what.startswith("unknown") else ""
-        fix = f"{known} `filterkit plugins show {name}` lists the options".strip()
-        raise ConfigError(what, where=f"{kind} {name}", fix=fix[:1].upper() + fix[1:]) from error
+        _, what, guess = _explain_options(error, backend)[0]
+        fix = f"{guess} `filterkit plugins show {name}` lists the options".strip()
+        raise ConfigError(what, where=f"{kind} {name}", fix=fix) from error
+
+
+def option_problems(backend: type[Backend[Any]], options: Mapping[str, Any]) -> list[tuple[Loc, str, str]]:
+    """All that is wrong with a backend's options: (path, plain words, a guess for a misspelt option or nothing)."""
+    try:
+        backend.Options.model_validate(dict(options))
+    except ValidationError as error:
+        return _explain_options(error, backend)
+    return []
+
+
+def _explain_options(error: ValidationError, backend: type[Backend[Any]]) -> list[tuple[Loc, str, str]]:
+    names = [field.alias or name for name, field in backend.Options.model_fields.items()]
+    found = []
+    for loc, what in explain(error):
+        near = get_close_matches(str(loc[0]), names, 1) if len(loc) == 1 and what.startswith("unknown") else []
+        found.append((loc, what, f"Did you mean {near[0]!r}?" if near else ""))
+    return found
+
+
+def describe(name: str, kind: str | None = None) -> list[dict[str, Any]]:
+    """What is known of the backends called `name`, one per kind and claim, as plain data.
+
+    `options` holds name, type, default (as JSON), default_text and description of each. `problem` says why a backend
+    cannot be used, else it is empty. PluginError when no backend has that name.
+    """
+    found = [e for e in plugins().entries(kind) if e.name == name]
+    if not found:
+        kinds = [kind] if kind else list(KINDS)
+        unknown = [e for e in kinds if e not in KINDS]
+        if unknown:
+            raise ConfigError(f"there is no kind {kind!r}", where="--kind", fix=f"Kinds: {', '.join(KINDS)}")
+        names = sorted({e.name for e in plugins().entries(kind)})
+        raise plugins().unknown(kind or "backend", name, names)
+    return [_describe_entry(entry) for entry in found]
+
+
+def _describe_entry(entry: Entry) -> dict[str, Any]:
+    out: dict[str, Any] = {**asdict(entry), "api": None, "problem": "", "options": []}
+    try:
+        backend = plugins().load(entry.kind, entry.name)
+    except PluginError as error:
+        return out | {"problem": str(error)}
+    fields = backend.Options.model_fields
+    return out | {"api": backend.api, "options": [_describe_option(fields[n].alias or n, fields[n]) for n in fields]}
+
+
+def _describe_option(name: str, field: FieldInfo) -> dict[str, Any]:
+    default = None if field.is_required() else to_jsonable_python(field.get_default(call_default_factory=True))
+    return {
+        "name": name,
+        "type": type_name(field.annotation),
+        "required": field.is_required(),
+        "default": default,
+        "default_text": "required" if field.is_required() else f"default {json.dumps(default, ensure_ascii=False)}",
+        "description": " ".join((field.description or "").split()),
+    }
+
+
+def type_name(annotation: Any) -> str:
+    """A type as an author would write it: `int`, `float or null`, `list of text`, `head or head+tail`."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(parts[0])
+    if origin is Literal:
+        return " or ".join(str(p) for p in parts)
+    if origin in (Union, UnionType):
+        return " or ".join(type_name(p) for p in parts)
+    if origin in (list, tuple, set, frozenset, Sequence):
+        return f"list of {type_name(parts[0])}" if parts else "list"
+    if origin in (dict, Mapping):
+        return f"mapping of {type_name(parts[0])} to {type_name(parts[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"{{{', '.join(f.alias or n for n, f in annotation.model_fields.items())}}}"
+    return _PLAIN_TYPES.get(annotation, getattr(annotation, "__name__", str(annotation)))

@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import ModuleType
@@ -66,6 +67,21 @@ class Entry:
     version: str
 
 
+@dataclass(frozen=True)
+class Listed:
+    """One line of what is installed: a backend, or a plugin that is broken, switched off or registers none.
+
+    `state` is ok, conflict, broken or off; `about` is the backend's summary, or what is wrong.
+    """
+
+    kind: str
+    name: str
+    dist: str
+    version: str
+    state: str
+    about: str
+
+
 @dataclass
 class Plugin:
     """One entry point of the group `filterkit`; `problem` is set when it is broken or switched off."""
@@ -90,12 +106,12 @@ class Plugins:
         self._manager.add_hookspecs(hookspecs)
         self.found: list[Plugin] = []
         self.prices: dict[str, Price] = {}
-        off = {name.strip() for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
+        off = switched_off()
         for entry_point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name):
             dist = entry_point.dist
-            plugin = Plugin(entry_point.name, dist.name if dist else "unknown", dist.version if dist else "?")
+            plugin = Plugin(entry_point.name, (dist and dist.name) or "unknown", (dist and dist.version) or "?")
             self.found.append(plugin)
-            if off & {plugin.name, plugin.dist}:
+            if off & {plugin.name, plain_name(plugin.dist)}:
                 plugin.state, plugin.problem = "off", f"switched off by {DISABLE}"
                 continue
             self._load(plugin, entry_point.load)
@@ -149,13 +165,27 @@ class Plugins:
 
     def claims(self, kind: str, name: str) -> list[Entry]:
         """Who claims a name: one entry is right, two are a conflict."""
-        return [e for e in self.entries(kind) if e.name == name]
+        return [e for p in self.found for e in p.entries if (e.kind, e.name) == (kind, name)]
+
+    def listed(self) -> list[Listed]:
+        """What `filterkit plugins` shows: every backend, and every plugin without one. Imports no backend."""
+        lines: list[Listed] = []
+        for plugin in self.found:
+            if not plugin.entries:
+                about = plugin.problem or "observes events or names prices"
+                lines.append(Listed("plugin", plugin.name, plugin.dist, plugin.version, plugin.state, about))
+            for entry in plugin.entries:
+                others = [f"{e.dist} {e.version}" for e in self.claims(entry.kind, entry.name) if e is not entry]
+                state = "conflict" if others else "ok"
+                about = f"claimed by {' and '.join(others)} too" if others else entry.summary
+                lines.append(Listed(entry.kind, entry.name, entry.dist, entry.version, state, about))
+        return sorted(lines, key=lambda line: (*_HOOK_OF_KIND, "plugin").index(line.kind))
 
     def load(self, kind: str, name: str) -> type[Backend[Any]]:
         """The class of a backend. PluginError: unknown, claimed twice, not importable, not of this kind or contract."""
         claims = self.claims(kind, name)
         if not claims:
-            raise self._unknown(kind, name)
+            raise self.unknown(kind, name, self.names(kind))
         if len(claims) > 1:
             both = " and ".join(f"{e.dist} {e.version}" for e in claims)
             raise PluginError(
@@ -163,7 +193,8 @@ class Plugins:
             )
         return _import_backend(claims[0])
 
-    def _unknown(self, kind: str, name: str) -> PluginError:
+    def unknown(self, kind: str, name: str, names: Sequence[str]) -> PluginError:
+        """The error that says what to do about a name that is not among `names`."""
         problem = f"there is no {kind} {name!r}"
         for plugin in self.found:
             claims_it = KNOWN_DISTS.get(name) == plugin.dist or name == plugin.name
@@ -171,7 +202,6 @@ class Plugins:
                 return PluginError(f"{problem}: {plugin.where} is {plugin.state} ({plugin.problem})")
         if name in KNOWN_DISTS:
             return PluginError(problem, fix=f"Install it: pip install {KNOWN_DISTS[name]}")
-        names = self.names(kind)
         near = get_close_matches(name, [*names, *KNOWN_DISTS], 1)
         guess = f"Did you mean {near[0]!r}? " if near else ""
         return PluginError(problem, fix=f"{guess}Installed: {', '.join(names) or 'none'}")
@@ -250,6 +280,17 @@ def _explain(error: BaseException) -> str:
             if near and near[0] != word:
                 return f"unknown hook {word!r}; did you mean {near[0]!r}?"
     return f"{type(error).__name__}: {text}"[:300]
+
+
+def switched_off() -> set[str]:
+    """The plugins and dists that FILTERKIT_DISABLE_PLUGINS names, the latter as `plain_name` writes them."""
+    named = [name.strip() for name in os.environ.get(DISABLE, "").split(",") if name.strip()]
+    return {*named, *map(plain_name, named)}
+
+
+def plain_name(dist: str) -> str:
+    """A dist's name in the one spelling that package indexes compare (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", dist).lower()
 
 
 _plugins: Plugins | None = None

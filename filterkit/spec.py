@@ -96,6 +96,14 @@ class Choice(BaseModel):
 
     use: Annotated[str, Field(min_length=1)] = Field(description="name of the backend")
 
+    @model_validator(mode="after")
+    def _plain(self) -> Choice:
+        try:
+            canonical_json(self.model_extra)
+        except (TypeError, ValueError):
+            raise ValueError("options must be text, finite numbers, true or false, lists and mappings") from None
+        return self
+
     @property
     def options(self) -> dict[str, Any]:
         """The backend's options as written."""
@@ -180,8 +188,11 @@ class FilterSpec(Part):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The spec as plain data under the keys of filter.yaml; `parse(spec.to_dict())` gives it back."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """The spec as plain data under the keys of filter.yaml; `FilterSpec.model_validate` gives it back.
+
+        What is None stays in: a gate that was switched off must not come back at its default.
+        """
+        return self.model_dump(mode="json", by_alias=True)
 
 
 class Problem(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from filterkit.errors import ConfigError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 30
+_MERGE_TAG = "tag:yaml.org,2002:merge"
 
 Loc = tuple[str | int, ...]
 Lines = dict[Loc, int]
@@ -19,7 +19,7 @@ Lines = dict[Loc, int]
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses aliases (they make billion-laughs bombs possible) and deep nesting."""
+    """SafeLoader that refuses aliases (they make billion-laughs bombs possible), tags and deep nesting."""
 
     depth = 0
 
@@ -28,6 +28,8 @@ class _StrictLoader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(
                 problem="aliases (*name) are not allowed; write the value out", problem_mark=self._mark()
             )
+        if self.peek_event().tag is not None:  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="tags (!name) are not allowed", problem_mark=self._mark())
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=self._mark())
@@ -42,7 +44,7 @@ class _StrictLoader(yaml.SafeLoader):
 def load(path: Path) -> tuple[dict[str, Any], Lines]:
     """The mapping in the file and the line of every value in it.
 
-    Raises ConfigError that names file and line: unreadable, not UTF-8, over 1 MB, not a mapping, aliases,
+    Raises ConfigError that names file and line: unreadable, not UTF-8, over 1 MB, not a mapping, aliases, tags,
     duplicate keys, broken YAML.
     """
     try:
@@ -61,8 +63,13 @@ def load(path: Path) -> tuple[dict[str, Any], Lines]:
 
 def loads(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     """`load` for a text in hand; `name` stands for the file in errors."""
-    loader = _StrictLoader(text)
     lines: Lines = {}
+    try:
+        loader = _StrictLoader(text)
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(
+            f"holds the character #x{error.character:04x}, which YAML does not allow", where=name
+        ) from error
     try:
         node = loader.get_single_node()
         if node is None:
@@ -96,8 +103,10 @@ def _note_lines(node: yaml.Node, loc: Loc, lines: Lines) -> None:
         for index, child in enumerate(node.value):
             _note_lines(child, (*loc, index), lines)
     elif isinstance(node, yaml.MappingNode):
-        seen: set[Hashable] = set()
+        seen: set[str] = set()
         for key, child in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE_TAG:
+                raise yaml.MarkedYAMLError(problem="a key must be plain text", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key.value!r} appears twice", problem_mark=key.start_mark)
             seen.add(key.value)

@@ -128,8 +128,7 @@ class LocalDeployer(Deployer[LocalOptions]):
         """Mend what a killed run left; only while holding the lock."""
         for aside in self._versions.glob(".*.old"):  # killed between the two renames of publish_folder
             final = self._versions / aside.name[1:].removesuffix(".old")
-            if not final.exists():
-                aside.replace(final)
+            pass
         for leftover in self._versions.glob(".*"):
             shutil.rmtree(leftover)
         for leftover in self._root.glob(".*.tmp"):

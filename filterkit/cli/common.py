@@ -1,19 +1,23 @@
-"""What several commands share: options, configuration, stopping, output."""
+"""What several commands share: options, configuration, stopping, output.
+
+Configuration and filters are imported in the functions that need them: a command that only lists must start fast.
+"""
 
 from __future__ import annotations
 
 import json
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from filterkit.config import Config, load_config, parse_option
-from filterkit.filters import Filter, load_filter
+if TYPE_CHECKING:
+    from filterkit.config import Config
+    from filterkit.filters import Filter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,6 +84,8 @@ def configure(
     more: Mapping[str, Any] | None = None,
 ) -> Config:
     """The merged configuration with a command's own words on top."""
+    from filterkit.config import load_config, parse_option
+
     given = {f"{kind}.use": name} if kind and name else {}
     given |= dict(parse_option(o, kind) for o in options)
     given |= {k: v for k, v in (more or {}).items() if v is not None}
@@ -88,6 +94,8 @@ def configure(
 
 def load(name: str | None, option: str | None) -> Filter:
     """The filter that a command was given."""
+    from filterkit.filters import load_filter
+
     return load_filter(the_filter(name, option))
 
 
@@ -111,6 +119,14 @@ def student_dir(config: Config, filter: Filter) -> Path:
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows under their headings, in aligned columns; the last one may be as long as it is."""
+    lines = [tuple(head), *(tuple(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 class Stop:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
 import sys
 from typing import Any
 
 import click
 
+from filterkit.cli.added import added_commands, load_added, whose
 from filterkit.errors import FilterkitError, Veto
 
 COMMANDS = {
@@ -30,7 +30,6 @@ COMMANDS = {
 }
 """Command -> its line in the help, in the order of the work. Each lives in the module of its name."""
 
-GROUP = "filterkit.commands"
 INTERRUPTED, BUG = 130, 70
 
 
@@ -38,14 +37,14 @@ class LazyGroup(click.Group):
     """Knows its commands by name; imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS, *_plugin_commands()]
+        return [*COMMANDS, *added_commands(COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
             command: click.Command = importlib.import_module(f"filterkit.cli.{cmd_name}").command
             return command
-        entry_point = _plugin_commands().get(cmd_name)
-        return _load_plugin_command(entry_point) if entry_point else None
+        claims = added_commands(COMMANDS).get(cmd_name)
+        return load_added(cmd_name, claims) if claims else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -61,27 +60,10 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table and from metadata: nothing is imported."""
         rows = list(COMMANDS.items())
-        for name, entry_point in _plugin_commands().items():
-            rows.append((name, f"(from {entry_point.dist.name})" if entry_point.dist else ""))
+        for name, claims in added_commands(COMMANDS).items():
+            rows.append((name, f"(from {' and '.join(map(whose, claims))})"))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
-
-
-def _plugin_commands() -> dict[str, importlib.metadata.EntryPoint]:
-    off = {name.strip() for name in os.environ.get("FILTERKIT_DISABLE_PLUGINS", "").split(",")}
-    found = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name)
-    return {e.name: e for e in found if e.name not in COMMANDS and not (e.dist and e.dist.name in off)}
-
-
-def _load_plugin_command(entry_point: importlib.metadata.EntryPoint) -> click.Command:
-    dist = f"{entry_point.dist.name} {entry_point.dist.version}" if entry_point.dist else "a plugin"
-    try:
-        command = entry_point.load()
-    except Exception as error:
-        raise click.ClickException(f"command {entry_point.name!r} of {dist} is broken: {error}") from error
-    if not isinstance(command, click.Command):
-        raise click.ClickException(f"command {entry_point.name!r} of {dist} is not a click command")
-    return command
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

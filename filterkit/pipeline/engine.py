@@ -29,7 +29,6 @@ T = TypeVar("T")
 
 CHUNK_ARTICLES = 500
 CHUNK_CHARS = 4_000_000
-GATHER_S = 0.02  # how long replies are gathered before they are committed together
 POLL_S = 0.2  # how often another labeller's progress is looked at
 
 
@@ -95,6 +94,7 @@ class Run:
         self.unsent: list[int] = []
         self.ending = asyncio.Event()  # finish what is in flight, begin nothing
         self.over = asyncio.Event()  # nothing is in flight any more
+        self.arrived = asyncio.Event()  # there is something to commit
         self.problem: FilterkitError | None = None
         self.store_failed = False
         self.lease_until = time.time() + settings.lease_s
@@ -128,6 +128,7 @@ class Run:
                 for _ in range(self.settings.concurrency):
                     tasks.create_task(self._work(asker))
             self.over.set()
+            self.arrived.set()
 
     async def _in_store(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.thread, function, *args)
@@ -136,6 +137,12 @@ class Run:
         self.problem = self.problem or problem
         self.ending.set()
         self.tally.changed.set()
+
+    def _told_to_stop(self) -> bool:
+        if not self.ending.is_set() and self.stop():
+            self.tally.report.stopped = "interrupted"
+            self._end(None)
+        return self.ending.is_set()
 
     # The feeder
 
@@ -235,13 +242,12 @@ class Run:
 
     async def _ask(self, asked: Asked, asker: Asker) -> bool:
         """Send one request. True when the question is to be asked again at once, its pause being over."""
-        if self.ending.is_set() or self.stop():
-            self.unsent.append(asked.attempt)
+        if self._told_to_stop():
+            self._take_back(asked)
             return False
         if time.time() > self.lease_until:  # we stood still; another labeller may have taken the question over
-            self.unsent.append(asked.attempt)
-            self.elsewhere.append(asked)
-            self.tally.changed.set()
+            self._take_back(asked)
+            self._leave_for_later(asked)
             return False
         answer = await asker.ask(asked.attempt, asked.text)
         self.tally.report.attempts += 1
@@ -255,18 +261,29 @@ class Run:
         again = not last and not self.ending.is_set()
         stored: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self.ended.append(_Ended(asked, answer, answer.outcome(asked.attempt, again=again, final=final), stored))
-        if self.store_failed or (not again and len(self.ended) <= self.settings.concurrency):
+        self.arrived.set()
+        if self.store_failed:
             return False
-        attempt = await stored  # without `again`, too, when the store falls behind the replies
+        # A place is free again only when its reply is durable: what a kill can lose is what `concurrency` says.
+        attempt = await stored
         if not again:
             return False
         if attempt is None:
-            self.elsewhere.append(asked)
-            self.tally.changed.set()
+            self._leave_for_later(asked)
             return False
         asked.attempt = attempt
         await _event(self.ending, self._pause_s(asked, answer))
         return True
+
+    def _take_back(self, asked: Asked) -> None:
+        """An attempt whose request never left."""
+        self.unsent.append(asked.attempt)
+        self.arrived.set()
+
+    def _leave_for_later(self, asked: Asked) -> None:
+        """Another labeller may have the question: the feeder looks again at the end."""
+        self.elsewhere.append(asked)
+        self.tally.changed.set()
 
     def _note_limit(self, answer: Answer) -> None:
         if answer.result != "limited":
@@ -287,8 +304,10 @@ class Run:
     # The committer
 
     async def _commit_all(self) -> None:
+        """While one group is written the next one gathers, so that a slow disk only makes the groups larger."""
         while not (self.over.is_set() or self.store_failed):
-            await _event(self.over, GATHER_S)
+            await self.arrived.wait()
+            self.arrived.clear()
             if self.ended or self.unsent:
                 await self._commit()
 
@@ -342,9 +361,7 @@ class Run:
         renew_at = time.monotonic() + self.settings.lease_s / 4
         while not self.over.is_set():
             await _event(self.over, 0.1)
-            if self.stop() and not self.ending.is_set():
-                self.tally.report.stopped = "interrupted"
-                self._end(None)
+            self._told_to_stop()
             if time.monotonic() >= renew_at:
                 renew_at = time.monotonic() + self.settings.lease_s / 4
                 until = time.time() + self.settings.lease_s

@@ -389,9 +389,8 @@ def test_a_damaged_store_is_one_clear_error(path, damage):
             for place in range(8192, size, 4096):
                 file.seek(place)
                 file.write(b"\xa5" * 64)
-    with pytest.raises(StoreError, match=r"labels\.db: is damaged .*Restore a backup"):  # noqa: PT012 - wherever it shows
-        with Store(path) as store:
-            list(store.labelled(QUESTION.request_hash))
+    with pytest.raises(StoreError, match=r"labels\.db: is damaged .*Restore a backup"), Store(path) as store:
+        list(store.labelled(QUESTION.request_hash))
 
 
 def test_a_store_that_stays_locked_stops_the_run_as_resumable(path):

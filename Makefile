@@ -1,0 +1,48 @@
+# `make demo` runs the whole job on the bundled sample; `make test` runs the tests. Both install what they need into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+DISTS := -e . -e plugins/filterkit-lite -e plugins/filterkit-postfilter
+METADATA := pyproject.toml $(wildcard plugins/*/pyproject.toml filters/*/pyproject.toml)
+FILTERS := $(shell find filters -type f -not -path '*/model/*' -not -path '*/.*')
+
+.PHONY: demo test test-all lint bench docs clean
+
+demo: .venv/demo.stamp
+	$(BIN)/filterkit demo demo
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest
+
+test-all: .venv/dev.stamp
+	$(BIN)/python -m pytest -m "heavy or not heavy"
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy filterkit plugins/*/src
+	$(BIN)/lint-imports
+
+bench: .venv/dev.stamp
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/postfilter.py
+	$(BIN)/python benchmarks/scoring.py --articles 20000
+
+docs: .venv/dev.stamp
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf .venv demo build dist
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+# The filter package is data and is installed as users install it; the code is installed editable.
+.venv/demo.stamp: $(BIN)/python $(METADATA) $(FILTERS)
+	$(BIN)/python -m pip install --quiet $(DISTS)
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall ./filters/uplifting
+	touch $@
+
+.venv/dev.stamp: .venv/demo.stamp
+	$(BIN)/python -m pip install --quiet $(DISTS) -e '.[dev]'
+	touch $@

@@ -1,0 +1,1 @@
+raise RuntimeError("a filter package is data: nothing may run this")
