@@ -242,10 +242,13 @@ class _Merge:
         return Config(workspace, settings, backends, self.origins)
 
     def _origin(self, loc: Loc) -> str:
-        """Where the value at `loc`, or the first one below it, was set."""
-        key = ".".join(map(str, loc))
-        below = [origin for k, origin in self.origins.items() if k == key or k.startswith(f"{key}.")]
-        return below[0] if below else FILE_NAME
+        """Where the value at `loc` was set, or what is nearest to it."""
+        for end in range(len(loc), 0, -1):
+            key = ".".join(map(str, loc[:end]))
+            near = [origin for k, origin in self.origins.items() if k == key or k.startswith(f"{key}.")]
+            if near:
+                return near[0]
+        return FILE_NAME
 
 
 def _check_section(section: object, tell: Callable[[tuple[str, ...]], str]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -21,30 +21,68 @@ else:
     import fcntl
 
 
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """A file to write bytes to, which appears at `path` whole when the block ends, or not at all.
 
     It is synced to disk before the rename; the folder after it. A full disk or an exception leaves the old
-    file untouched.
+    file untouched. What a killed writer leaves beside it is taken over by the next one of the same file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
-    temporary = Path(name)
+    temporary = path.with_name(temporary_name(path.name))
     try:
-        with os.fdopen(handle, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _open_alone(temporary)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    try:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
+            if sys.platform != "win32":
+                temporary.replace(path)  # before the lock goes
+        if sys.platform == "win32":
+            temporary.replace(path)
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        raise disk_error(error, path) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _DISK and error.filename in (None, str(temporary)):
+            raise disk_error(error, path) from error
         raise
     sync_folder(path.parent)
+
+
+def temporary_name(name: str) -> str:
+    """Name of the file in which `name` is written until it is whole."""
+    temporary = f".{name}.tmp"
+    return temporary if len(temporary.encode("utf-8", "surrogateescape")) < 250 else f".{_short_hash(name)}.tmp"
+
+
+def _short_hash(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _open_alone(path: Path) -> IO[bytes]:
+    """The emptied file at `path`, locked: a second writer waits until the first has renamed or removed it."""
+    while True:
+        file = path.open("ab")
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # a file system without locks has one writer at a time, or bad luck
+                fcntl.flock(file, fcntl.LOCK_EX)
+        if _is_at(path, file):
+            file.truncate(0)
+            return file
+        file.close()
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    """Whether `path` still names the open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -69,9 +107,12 @@ def publish_folder(staging: Path, final: Path) -> None:
 
     (Between the two renames `final` may be absent for a moment; `restore_folder` at the next start mends that.)
     """
-    for file in staging.rglob("*"):
-        if file.is_file():
-            sync_file(file)
+    for path in staging.rglob("*"):
+        if path.is_file():
+            sync_file(path)
+        elif path.is_dir():
+            sync_folder(path)
+    sync_folder(staging)
     aside = final.with_name(f".{final.name}.old")
     if aside.exists():
         shutil.rmtree(aside)
@@ -84,9 +125,13 @@ def publish_folder(staging: Path, final: Path) -> None:
 
 
 def restore_folder(final: Path) -> None:
-    """Undo a publish that was killed between its two renames: the old folder comes back."""
+    """Mend a publish that was killed: between its renames, the old folder comes back; after them, it is removed."""
     aside = final.with_name(f".{final.name}.old")
-    if aside.exists() and not final.exists():
+    if not aside.exists():
+        return
+    if final.exists():
+        shutil.rmtree(aside)
+    else:
         aside.replace(final)
 
 
@@ -124,7 +169,8 @@ def inside(root: Path, name: str) -> Path:
 
 def disk_error(error: OSError, path: Path) -> FilterkitError:
     """An OSError from writing as one line that says what to do."""
-    fix = "Free some space and run the same command again" if error.errno == 28 else None
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    fix = "Free some space and run the same command again" if full else None
     return InputError(f"cannot be written ({error.strerror or error})", where=path, fix=fix)
 
 
@@ -141,7 +187,7 @@ class Lock:
             file = self._lock()
             if file is None:
                 return False
-            if self._is_at_path(file):
+            if _is_at(self.path, file):
                 self._file = file
                 return True
             file.close()  # the holder before us removed the file after we had opened it
@@ -160,12 +206,6 @@ class Lock:
             return None
         return file
 
-    def _is_at_path(self, file: IO[bytes]) -> bool:
-        try:
-            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
-        except FileNotFoundError:
-            return False
-
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""
         if self._file is not None:
@@ -175,7 +215,10 @@ class Lock:
 
 @contextlib.contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock at `path` for the block; StoppedEarly (exit 4) when another process holds it."""
+    """Hold the lock at `path` for the block; StoppedEarly (exit 4) when another process holds it.
+
+    The file is removed while it is still held, so that nothing is left; who waits for it notices.
+    """
     lock = Lock(path)
     if not lock.acquire():
         raise StoppedEarly(
@@ -184,10 +227,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     finally:
+        with contextlib.suppress(OSError):  # Windows removes no open file
+            path.unlink()
         lock.release()
 
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

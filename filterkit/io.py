@@ -1,4 +1,4 @@
-"""Articles and labelled articles, read as a stream: JSONL (plain, .gz, .zst) and Parquet.
+"""Articles and labelled articles, read as a stream out of the rows of files.
 
 A line that cannot be read is counted and noted with its number and reason; it never stops the others.
 """
@@ -6,9 +6,7 @@ A line that cannot be read is counted and noted with its number and reason; it n
 from __future__ import annotations
 
 import glob
-import gzip
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,13 +16,8 @@ from filterkit.errors import ConfigError, InputError
 from filterkit.files import disk_error
 from filterkit.prompt import BadReply, check_score
 from filterkit.records import ARTICLE_TEXT_FIELDS, Article, Label, sha256_text
+from filterkit.rows import read_rows
 from filterkit.spec import FilterSpec
-
-MAX_LINE_BYTES = 16 * 1024 * 1024
-SHOWN_BYTES = 200
-
-Row = tuple[int, dict[str, Any] | str]
-"""Line number from 1, and the JSON object on it or, as text, why there is none."""
 
 
 class Rejects:
@@ -74,6 +67,21 @@ def expand(patterns: Iterable[str | Path]) -> list[Path]:
                 raise InputError("is a folder; name the files in it", where=name, fix=f"For example {name}/*.jsonl")
             found[name] = None
     return list(found)
+
+
+def rejects_name(name: str) -> str:
+    """Where the lines of file `name` go that cannot be used: `news.jsonl.gz` -> `news.rejected.jsonl`."""
+    for suffix in (".gz", ".zst", ".jsonl", ".json", ".parquet"):
+        name = name.removesuffix(suffix)
+    return f"{name}.rejected.jsonl"
+
+
+def refuse_to_overwrite(files: Iterable[str | Path], *outputs: Path) -> None:
+    """ConfigError when one of the outputs is one of the input files."""
+    inputs = {path.resolve() for path in expand(files)}
+    for output in outputs:
+        if output.resolve() in inputs:
+            raise ConfigError("is an input and would be overwritten", where=output, fix="Rename one of the two")
 
 
 def parse_fields(text: str | None) -> dict[str, str]:
@@ -132,10 +140,9 @@ def _try(make: Any, *args: Any) -> Any:
 
 def to_article(row: Mapping[str, Any], fields: Mapping[str, str] | None = None) -> Article:
     """A JSON object as an article. ValueError says what is wrong with it."""
-    rest = dict(row)
-    taken: dict[str, Any] = {}
-    for name in ("id", "title", "content", *ARTICLE_TEXT_FIELDS):
-        taken[name] = rest.pop((fields or {}).get(name, name), None)
+    columns = {name: (fields or {}).get(name, name) for name in ("id", "title", "content", *ARTICLE_TEXT_FIELDS)}
+    taken = {name: row.get(column) for name, column in columns.items()}
+    rest = {key: value for key, value in row.items() if key not in columns.values()}
     title, content = _text(taken["title"], "title"), _text(taken["content"], "content")
     if not content.strip():
         raise ValueError("content is empty")
@@ -143,13 +150,8 @@ def to_article(row: Mapping[str, Any], fields: Mapping[str, str] | None = None) 
         if taken[name] is not None and not isinstance(taken[name], str):
             rest[name], taken[name] = taken[name], None
     article_id = _identity(taken["id"]) or sha256_text(f"{title}\n\n{content}")[:32]
-    return Article(
-        article_id,
-        title,
-        content,
-        *(taken[n] for n in ARTICLE_TEXT_FIELDS),
-        extra=rest,  # type: ignore[misc]
-    )
+    known = {name: taken[name] for name in ARTICLE_TEXT_FIELDS}
+    return Article(article_id, title, content, **known, extra=rest)
 
 
 def to_label(row: Mapping[str, Any], spec: FilterSpec) -> Label:
@@ -205,145 +207,3 @@ def clean(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
-
-
-def read_rows(path: Path, first: int = 0, last: int | None = None) -> Iterator[Row]:
-    """Rows [first, last) of a file, counted from 0; the number that comes with each counts from 1."""
-    if path.suffix == ".parquet":
-        yield from _parquet_rows(path, first, last)
-        return
-    with open_bytes(path) as file:
-        yield from numbered(file, first, last)
-
-
-def numbered(file: IO[bytes], first: int = 0, last: int | None = None, at: int = 0) -> Iterator[Row]:
-    """Rows [first, last) of an open JSONL stream whose next line has index `at`."""
-    try:
-        while last is None or at < last:
-            line = file.readline(MAX_LINE_BYTES + 1)
-            if not line:
-                return
-            at += 1
-            overlong = len(line) > MAX_LINE_BYTES and not line.endswith(b"\n")
-            if overlong:
-                _skip_line(file)
-            if at <= first:
-                continue
-            if overlong:
-                yield at, f"the line is longer than {MAX_LINE_BYTES:,} bytes"
-            elif line.strip():
-                yield at, parse_line(line)
-    except (OSError, EOFError, ValueError) as error:  # a damaged or truncated compressed stream
-        yield at + 1, f"the file cannot be read further ({type(error).__name__}: {error})"
-
-
-def _skip_line(file: IO[bytes]) -> None:
-    while piece := file.readline(1 << 20):
-        if piece.endswith(b"\n"):
-            return
-
-
-def parse_line(line: bytes) -> dict[str, Any] | str:
-    """One JSON object, or why the line holds none."""
-    try:
-        row = json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant, parse_float=_finite)
-    except UnicodeDecodeError as error:
-        return f"not UTF-8: byte {error.start} of the line"
-    except RecursionError:
-        return "malformed JSON: nested too deeply"
-    except ValueError as error:
-        return f"malformed JSON: {error}"
-    return row if isinstance(row, dict) else "malformed row: it must be a JSON object"
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number in JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:20]} is too large a number")
-    return value
-
-
-def count_rows(path: Path) -> int:
-    """How many lines (or Parquet rows) a file has, empty ones included."""
-    if path.suffix == ".parquet":
-        return int(_pyarrow().ParquetFile(path).metadata.num_rows)
-    count, tail = 0, b"\n"
-    try:
-        with open_bytes(path) as file:
-            while piece := file.read(1 << 20):
-                count += piece.count(b"\n")
-                tail = piece[-1:]
-    except (OSError, EOFError):
-        return count + 1  # the reader says what is wrong with the rest
-    return count + (tail != b"\n")
-
-
-def open_bytes(path: Path) -> IO[bytes]:
-    """The file's bytes, decompressed by its suffix. InputError names the file."""
-    try:
-        if path.suffix == ".gz":
-            return gzip.open(path, "rb")  # type: ignore[return-value]
-        if path.suffix == ".zst":
-            return _zstandard().open(path, "rb")  # type: ignore[no-any-return]
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path) from error
-
-
-def compress(path: Path, data: bytes) -> bytes:
-    """`data` as one member or frame of the compression that `path`'s suffix names; members may be concatenated."""
-    if path.suffix == ".gz":
-        return gzip.compress(data, 6, mtime=0)
-    if path.suffix == ".zst":
-        return _zstandard().compress(data)  # type: ignore[no-any-return]
-    return data
-
-
-def dump_line(row: Mapping[str, Any]) -> bytes:
-    """One JSON line. Text stays readable; a row with a lone surrogate is written in escapes."""
-    text = json.dumps(row, ensure_ascii=False, allow_nan=False)
-    try:
-        return text.encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(row, ensure_ascii=True).encode() + b"\n"
-
-
-def _parquet_rows(path: Path, first: int, last: int | None) -> Iterator[Row]:
-    at = 0
-    try:
-        file = _pyarrow().ParquetFile(path)
-        for batch in file.iter_batches(batch_size=1000):
-            if at + batch.num_rows > first:
-                for offset, row in enumerate(batch.to_pylist()):
-                    if at + offset >= first and (last is None or at + offset < last):
-                        yield at + offset + 1, _jsonable(row)
-            at += batch.num_rows
-            if last is not None and at >= last:
-                return
-    except (OSError, ValueError) as error:  # pyarrow's errors derive from these
-        yield at + 1, f"the file cannot be read further ({error})"
-
-
-def _jsonable(row: dict[str, Any]) -> dict[str, Any] | str:
-    """A Parquet row as JSON would hold it: dates as ISO text, no NaN."""
-    return parse_line(json.dumps(row, default=lambda v: v.isoformat() if hasattr(v, "isoformat") else str(v)).encode())
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConfigError("reading Parquet needs pyarrow", fix="pip install 'filterkit[parquet]'") from error
-    return pyarrow.parquet
-
-
-def _zstandard() -> Any:
-    try:
-        import zstandard
-    except ImportError as error:
-        raise ConfigError("reading .zst needs zstandard", fix="pip install 'filterkit[zstd]'") from error
-    return zstandard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from filterkit.calibrator import Calibrator
 from filterkit.errors import ArtifactError, FilterkitError
-from filterkit.files import inside, read_json, sha256_file, write_json
+from filterkit.files import inside, read_json, sha256_file, temporary_name, write_json
 from filterkit.filters import explain
 from filterkit.records import Record, canonical_json, sha256_text
 from filterkit.spec import FilterSpec
@@ -18,6 +19,8 @@ from filterkit.spec import FilterSpec
 FILE_NAME = "filterkit.json"
 OWN_FILES = {FILE_NAME, "validation.json", "report.html"}
 """What filterkit itself writes into a student's folder; everything else is the model format's."""
+_HALF_WRITTEN = {temporary_name(name) for name in OWN_FILES}
+"""What a killed filterkit may have left there."""
 UNSAFE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".npy", ".npz", ".py", ".so", ".sh"}
 """Files that an artifact may not hold: they are unpickled or run by whoever loads them."""
 
@@ -116,13 +119,13 @@ def describe_files(folder: Path) -> dict[str, FileEntry]:
             raise ArtifactError(
                 f"{name} may not be part of a student: only safetensors, JSON and text are", where=folder
             )
-        if path.is_file() and name not in OWN_FILES:
+        if path.is_file() and name not in OWN_FILES | _HALF_WRITTEN:
             found[name] = FileEntry(size=path.stat().st_size, sha256=sha256_file(path))
     return found
 
 
 def load_manifest(folder: Path, *, verify: bool = True) -> Manifest:
-    """The manifest of a student's folder; with `verify`, every file is compared with its hash.
+    """The manifest of a student's folder, checked against its checksum; with `verify`, every file against its hash.
 
     Raises ArtifactError: no student there, of a newer filterkit, damaged, altered.
     """
@@ -135,10 +138,15 @@ def load_manifest(folder: Path, *, verify: bool = True) -> Manifest:
         data = read_json(path)
     except FilterkitError as error:
         raise ArtifactError(error.what, where=path) from error
-    if isinstance(data, dict) and isinstance(data.get("manifest"), int) and data["manifest"] > 1:
+    if not isinstance(data, dict):
+        raise ArtifactError("is not a valid manifest (it must be a JSON object)", where=path)
+    if isinstance(data.get("manifest"), int) and data["manifest"] > 1:
         raise ArtifactError(
             f"was written by a newer filterkit (manifest {data['manifest']})", where=path, fix="Upgrade"
         )
+    checksum = data.pop("checksum", None)
+    if checksum is None or checksum != _checksum(data):
+        raise ArtifactError("is damaged or was altered (its checksum is another)", where=path, fix="Train again")
     try:
         manifest = Manifest.model_validate(data)
     except ValidationError as error:
@@ -178,7 +186,15 @@ def _check_files(manifest: Manifest, folder: Path) -> None:
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write filterkit.json atomically."""
+    """Write filterkit.json atomically, with a checksum over the rest of it."""
     data = manifest.model_dump(mode="json")
     data["spec"] = manifest.spec.to_dict()
-    write_json(folder / FILE_NAME, data)
+    write_json(folder / FILE_NAME, {**data, "checksum": _checksum(data)})
+
+
+def _checksum(data: dict[str, Any]) -> str | None:
+    """SHA-256 of a manifest as it reads back from JSON; None where it holds what no manifest can."""
+    try:
+        return sha256_text(canonical_json(json.loads(json.dumps(data))))
+    except (ValueError, RecursionError):
+        return None

@@ -68,7 +68,10 @@ def measure(predictions: ArrayLike, labels: ArrayLike, names: Sequence[str], cou
 
 
 def _matrix(values: ArrayLike, names: Sequence[str], what: str) -> F64:
-    array = np.asarray(values, dtype=np.float64)
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be numbers in an array [n, {len(names)}] ({error})") from error
     if array.ndim != 2 or array.shape[1] != len(names):
         raise InputError(f"{what} must have shape [n, {len(names)}], not {list(array.shape)}")
     return array

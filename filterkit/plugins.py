@@ -132,7 +132,7 @@ class Plugins:
             self._manager.register(module, name=f"{plugin.dist}:{plugin.name}")
             self._manager.check_pending()
             plugin.entries = list(_call_register_hooks(module, plugin))
-            self._register_prices(module)
+            self.prices |= _call_price_hook(module)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may even call sys.exit
@@ -141,18 +141,6 @@ class Plugins:
             plugin.entries = []
             plugin.state, plugin.problem = "broken", _explain(error)
             warnings.warn(f"plugin {plugin.name!r} of {plugin.where} is broken: {plugin.problem}", stacklevel=2)
-
-    def _register_prices(self, module: ModuleType) -> None:
-        implementation = _implementation(module, "register_prices")
-        if implementation is None:
-            return
-
-        def register(model: str, **values: Any) -> None:
-            from filterkit.records import Price
-
-            self.prices[model] = Price(**values)
-
-        implementation(register)
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """Every registered backend, by kind and name."""
@@ -246,6 +234,20 @@ def _call_register_hooks(module: ModuleType, plugin: Plugin) -> Iterator[Entry]:
         yield from entries
 
 
+def _call_price_hook(module: ModuleType) -> dict[str, Price]:
+    prices: dict[str, Price] = {}
+    implementation = _implementation(module, "register_prices")
+
+    def register(model: str, **values: Any) -> None:
+        from filterkit.records import Price
+
+        prices[model] = Price(**values)
+
+    if implementation is not None:
+        implementation(register)
+    return prices
+
+
 def _implementation(module: ModuleType, hook: str) -> Callable[..., Any] | None:
     """A module's own implementation of a hook, if it is marked as one."""
     function = getattr(module, hook, None)
@@ -262,7 +264,7 @@ def _import_backend(entry: Entry) -> type[Backend[Any]]:
     except Exception as error:
         raise PluginError(f"cannot be imported from {entry.target}: {_explain(error)}", where=where) from error
     if not (isinstance(loaded, type) and issubclass(loaded, KINDS[entry.kind])):
-        raise PluginError(f"{entry.target} is not a {KINDS[entry.kind].__name__}", where=where)
+        raise PluginError(f"{entry.target} is no {KINDS[entry.kind].__name__}", where=where)
     if loaded.api != API:
         raise PluginError(
             f"was written for contract {loaded.api}, this filterkit speaks contract {API}",

@@ -7,7 +7,6 @@ prefix caches stay warm; the article comes last, fenced off.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -162,8 +161,8 @@ def check_score(spec: FilterSpec, name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadReply(f"the score of {name!r} must be a number, not {type(value).__name__}")
     scale = spec.scale
-    if not math.isfinite(value) or not scale.min <= value <= scale.max:
-        raise BadReply(f"the score of {name!r} is {value}, outside of {scale.min:g} to {scale.max:g}")
+    if not scale.min <= value <= scale.max:  # NaN is outside too
+        raise BadReply(f"the score of {name!r} is {str(value)[:30]}, outside of {scale.min:g} to {scale.max:g}")
     if scale.step:
         steps = (value - scale.min) / scale.step
         if abs(steps - round(steps)) > 1e-6:

@@ -64,8 +64,7 @@ class Article:
             value = getattr(self, name)
             if value is not None:
                 out[name] = value
-        out.update(self.extra)
-        return out
+        return {**out, **{k: v for k, v in self.extra.items() if k not in out}}
 
 
 class Usage(Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from filterkit.records import F32, Article, Prediction, Verdicts
 from filterkit.spec import FilterSpec
 
 BATCH = 1024
+DECIMALS = 4
+"""Of scores and overalls. They are rounded before they are judged, so that nobody reads 7.0 below the tier from 7."""
 _NOWHERE = Context(workdir=Path(tempfile.gettempdir()))
 """Models and postfilters keep no files of their own between runs."""
 
@@ -83,8 +86,12 @@ class Student:
         self.spec = spec
         self.manifest = manifest
         self.scorer = scorer
-        self.postfilter = make_postfilter(spec)
         self._weights = np.asarray(spec.weights, dtype=np.float64)
+
+    @cached_property
+    def postfilter(self) -> Postfilter[Any]:
+        """What turns scores into verdicts; made when first needed, since scores alone need none."""
+        return make_postfilter(self.spec)
 
     def score(self, articles: Iterable[Article | Mapping[str, Any]]) -> F32:
         """Calibrated scores [n, d], float32, in the filter's dimension order; a row that failed is NaN."""
@@ -101,11 +108,11 @@ class Student:
         """Calibrated predictions for n articles, inside the scale. An article without content is a failed row."""
         texts = [student_text(self.spec, a) for a in articles]
         step = max(1, self.scorer.max_batch)
-        parts = [self.scorer.predict(self.scorer.encode(texts[i : i + step])) for i in range(0, len(texts), step)]
         scores = np.full((len(texts), len(self.spec.names)), np.nan, dtype=np.float32)
         errors: dict[int, str] = {}
-        for start, part in zip(range(0, len(texts), step), parts, strict=True):
-            scores[start : start + len(part.scores)] = self.calibrate(part.scores)
+        for start in range(0, len(texts), step):
+            part = self.scorer.predict(self.scorer.encode(texts[start : start + step]))
+            scores[start : start + step] = self.calibrate(part.scores)
             errors.update({start + row: why for row, why in part.errors.items()})
         for row, article in enumerate(articles):
             if not article.content.strip():
@@ -117,10 +124,9 @@ class Student:
         return Prediction(scores, errors=errors)
 
     def calibrate(self, scores: F32) -> F32:
-        """Raw scores [n, d] through the calibrator, clipped to the scale."""
-        calibrated = self.manifest.calibrator.apply(scores)
-        clipped: F32 = np.clip(calibrated, self.spec.scale.min, self.spec.scale.max)
-        return clipped
+        """Raw scores [n, d] through the calibrator, clipped to the scale and rounded."""
+        calibrated = self.manifest.calibrator.apply(scores).astype(np.float64)
+        return _rounded(np.clip(calibrated, self.spec.scale.min, self.spec.scale.max))
 
     def overall(self, scores: F32) -> F32:
         """Weighted mean [n] of scores [n, d], before any rule."""
@@ -134,8 +140,8 @@ class Student:
         """Columns as rows."""
         tiers, rules = self.postfilter.tiers, self.postfilter.rules
         names = self.spec.names
-        scores = np.round(prediction.scores.astype(np.float64), 4).tolist()
-        overalls = np.round(verdicts.overall.astype(np.float64), 4).tolist()
+        scores = np.round(prediction.scores.astype(np.float64), DECIMALS).tolist()
+        overalls = np.round(verdicts.overall.astype(np.float64), DECIMALS).tolist()
         columns = zip(
             articles,
             scores,
@@ -152,26 +158,36 @@ class Student:
                 continue
             reasons = tuple(rule for bit, rule in enumerate(rules) if bits >> bit & 1) if bits else ()
             yield Verdict(
-                article, dict(zip(names, values, strict=True)), total, tiers[tier] if tiers else None, passed, reasons
+                article,
+                dict(zip(names, values, strict=True)),
+                total,
+                tiers[tier] if tiers and tier >= 0 else None,
+                passed,
+                reasons,
             )
 
     def close(self) -> None:
         """Free the model."""
         self.scorer.close()
-        self.postfilter.close()
+        if "postfilter" in self.__dict__:
+            self.postfilter.close()
 
 
 def overall(scores: F32, weights: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) -> F32:
     """Weighted mean [n] of scores [n, d]; columns of weight 0 (flags) do not count, a NaN score makes it NaN.
 
-    Summed in float64 and rounded to 6 decimals, so that a score of exactly 7 everywhere is an overall of 7.
+    Summed in float64 and rounded to 4 decimals, so that a score of exactly 7 everywhere is an overall of 7.
     """
     w = np.asarray(weights, dtype=np.float64)
     counted = np.flatnonzero(w)
     total = np.zeros(len(scores), dtype=np.float64)
     for column in counted:
         total += w[column] * scores[:, column]
-    rounded: F32 = np.round(total / w.sum(), 6).astype(np.float32)
+    return _rounded(total / w.sum())
+
+
+def _rounded(values: np.ndarray[Any, np.dtype[np.float64]]) -> F32:
+    rounded: F32 = np.round(values, DECIMALS).astype(np.float32)
     return rounded
 
 
@@ -224,6 +240,8 @@ def _article(given: Article | Mapping[str, Any]) -> Article:
     """An article; one that cannot be read becomes an empty one that says why, so that the others are scored."""
     if isinstance(given, Article):
         return given
+    if not isinstance(given, Mapping):
+        return Article("", "", "", extra={_WRONG: f"an article is a mapping, not {type(given).__name__}"})
     try:
         return to_article(given)
     except ValueError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -81,8 +83,9 @@ def _in_processes(shards: Iterator[Shard], job: Job, count: int) -> Iterator[Sha
     try:
         while True:
             while len(running) < count and (shard := again.popleft() if again else next(shards, None)) is not None:
-                worker = idle.pop() if idle else _start(job)
-                running.append(worker)
+                with _interrupts_held():
+                    worker = idle.pop() if idle else _start(job)
+                    running.append(worker)
                 worker.shard = shard
                 # a worker that is already dead is noticed below, where its pipe reads as ended
                 with contextlib.suppress(BrokenPipeError):
@@ -118,6 +121,29 @@ def _start(job: Job) -> _Worker:
     process.start()
     theirs.close()  # so that its end, and not our copy of it, says that the worker is gone
     return _Worker(process, ours)
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A Ctrl-C in this block is felt at its end; a process that is started in it never feels one.
+
+    (Cut off in the middle of its birth, a worker would be lost to us and complain on the terminal.)
+    """
+    if threading.current_thread() is not threading.main_thread():  # where Python raises no KeyboardInterrupt
+        yield
+        return
+    felt: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: felt.append(number))
+    if sys.platform != "win32":  # the child inherits the mask
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+    if felt:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _receive(worker: _Worker) -> Any:
@@ -161,7 +187,8 @@ def _stop(workers: Iterable[_Worker]) -> None:
 
 def _serve(pipe: Connection, job: Job) -> None:
     """A worker process's life: build once, then one shard after the other until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
+    if sys.platform == "win32":  # elsewhere it was born with SIGINT blocked
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     read, make_worker, write, max_retries = job
     try:
         work = make_worker()

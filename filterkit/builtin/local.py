@@ -1,6 +1,6 @@
 """Deployer `local`: versions of a student in a folder, one of them current.
 
-PATH/FILTER/versions/ID/student/…       a copy; ID is the first 16 characters of the student's hash
+PATH/FILTER/versions/ID/student/…       a copy that never changes; ID is a hash of all its files
 PATH/FILTER/versions/ID/deployment.json what was published, and when
 PATH/FILTER/current.json                which version is live, and which was before it
 """
@@ -8,6 +8,7 @@ PATH/FILTER/current.json                which version is live, and which was bef
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import shutil
@@ -35,8 +36,7 @@ from filterkit.api import (
     sha256_file,
 )
 
-ID_LENGTH = 16
-_HASH = re.compile(r"[0-9a-f]{16,64}")
+_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class LocalOptions(Options):
@@ -62,22 +62,14 @@ class LocalDeployer(Deployer[LocalOptions]):
 
     def publish(self, student: Path, student_hash: str) -> Deployment:
         """Copy the folder aside, compare the copy with the original, rename. A damaged copy is replaced."""
-        if not _HASH.fullmatch(student_hash):
-            raise InputError(f"{student_hash!r} is not the hash of a student")
         wanted = _hashes(student)
         if not wanted:
             raise ArtifactError("there is nothing to publish here", where=student)
-        version = self._versions / student_hash[:ID_LENGTH]
+        version = self._versions / _identity(student_hash, wanted)
         with self._lock():
             self._tidy()
-            if (version / "deployment.json").is_file():
-                there = self._deployment(version.name)
-                if there.student_hash != student_hash:
-                    raise InputError(
-                        f"holds another student, {there.student_hash}", where=version, fix="Remove it first"
-                    )
-                if _hashes(version / "student") == wanted:
-                    return there
+            if (version / "deployment.json").is_file() and _hashes(version / "student") == wanted:
+                return self._deployment(version.name)
             staging = self._versions / f".{version.name}.staging"
             _copy(student, staging / "student", wanted)
             if _hashes(staging / "student") != wanted:
@@ -126,9 +118,6 @@ class LocalDeployer(Deployer[LocalOptions]):
 
     def _tidy(self) -> None:
         """Mend what a killed run left; only while holding the lock."""
-        for aside in self._versions.glob(".*.old"):  # killed between the two renames of publish_folder
-            final = self._versions / aside.name[1:].removesuffix(".old")
-            pass
         for leftover in self._versions.glob(".*"):
             shutil.rmtree(leftover)
         for leftover in self._root.glob(".*.tmp"):
@@ -141,7 +130,7 @@ class LocalDeployer(Deployer[LocalOptions]):
 
     def _version(self, deployment_id: str) -> Path:
         """The folder of a version; an id that could be a path to elsewhere is refused."""
-        if not _HASH.fullmatch(deployment_id) or len(deployment_id) != ID_LENGTH:
+        if not _ID.fullmatch(deployment_id):
             raise InputError(f"{deployment_id!r} is not a deployment of this target", where=self._root)
         return self._versions / deployment_id
 
@@ -187,6 +176,11 @@ def _hashes(folder: Path) -> dict[str, str]:
         if path.is_file():
             found[name] = sha256_file(path)
     return found
+
+
+def _identity(student_hash: str, files: dict[str, str]) -> str:
+    """Id of a copy. A student that was validated again has the same hash and another manifest: another copy."""
+    return hashlib.sha256(json.dumps([student_hash, files], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Commands that other dists add through the entry-point group `filterkit.commands`. None is imported until it is called."""
+"""Commands of other dists: the entry-point group `filterkit.commands`. None is imported until it is called."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ from filterkit.cli.steps import deploy_student, label_articles, prepare_labels, 
 from filterkit.errors import ConfigError, FilterkitError, GateRefused
 from filterkit.files import atomic_write
 from filterkit.filters import find_filter
-from filterkit.io import Rejects, dump_line, read_articles, read_rows
+from filterkit.io import Rejects, read_articles
 from filterkit.pipeline.score import score
+from filterkit.rows import dump_line, read_rows
 
 FILTER = "uplifting"
 FOLDS = 5

@@ -1,4 +1,4 @@
-"""The front door. `filterkit --help` imports click and nothing else of weight; a command is imported when it is called."""
+"""The front door. `filterkit --help` imports click and nothing of weight; a command is imported when it is called."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ COMMANDS = {
 """Command -> its line in the help, in the order of the work. Each lives in the module of its name."""
 
 INTERRUPTED, BUG = 130, 70
+PIPE_CLOSED = 141
+"""What a shell reports of any program whose reader went away."""
 
 
 class LazyGroup(click.Group):
@@ -55,7 +57,8 @@ class LazyGroup(click.Group):
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], self.list_commands(ctx), 1)
-            raise click.UsageError(f"{error.format_message()} Did you mean {near[0]!r}?" if near else str(error), ctx)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"{error.format_message()}{guess}", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table and from metadata: nothing is imported."""
@@ -100,9 +103,13 @@ def run(args: list[str] | None = None) -> int:
     except Veto as veto:
         _say(f"Error: {veto}")
         return 1
-    except BrokenPipeError:  # `filterkit … | head`
+    except BrokenPipeError:  # `filterkit … | head`, seen when the last lines are flushed
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what Python flushes at exit goes nowhere
-        return 0
+        return PIPE_CLOSED
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # click's own answer to it is exit code 1, a gate's no
+            return PIPE_CLOSED
+        raise
     except OSError as error:
         if error.errno is None:
             return _bug(error)

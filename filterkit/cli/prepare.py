@@ -66,9 +66,10 @@ def command(
         counts = ", ".join(f"{n:,} {name}" for name, n in report.counts.items())
         same = " (as before)" if report.unchanged else ""
         click.echo(f"{counts} in {out}{same}")
-        click.echo(f"  left out: {report.duplicates:,} with the same text; together: {report.near_duplicates:,} near-duplicates")
+        together = f"kept together: {report.near_duplicates:,} near-duplicates"
+        click.echo(f"  left out: {report.duplicates:,} with the same text; {together}")
         for article_id in report.conflicts[:5]:
-            click.echo(f"  id {article_id!r} has two texts: the first one counts", err=True)
+            click.echo(f"  id {article_id!r} has two texts: one of them counts", err=True)
         if rejects.count:
             click.echo(f"  {rejects.count:,} lines could not be used; they are in {rejects.path}", err=True)
     return 3 if rejects.count or report.conflicts else 0

@@ -11,7 +11,7 @@ from filterkit.contracts import Context, Oracle
 from filterkit.errors import InputError, PluginError
 from filterkit.files import write_json
 from filterkit.filters import Filter
-from filterkit.io import Rejects, expand, read_articles, read_labelled
+from filterkit.io import Rejects, expand, read_articles, read_labelled, refuse_to_overwrite, rejects_name
 from filterkit.options import make_backend
 from filterkit.pipeline.data import load_data
 from filterkit.pipeline.deploy import DeployReport, deploy
@@ -31,8 +31,9 @@ def _never() -> bool:
 
 def rejects_beside(files: Sequence[str | Path], folder: Path) -> Rejects:
     """Where lines of these files that cannot be read are written: `<first file>.rejected.jsonl` in `folder`."""
-    first = expand(files)[0].name
-    return Rejects(folder / f"{first.split('.')[0]}.rejected.jsonl")
+    path = folder / rejects_name(expand(files)[0].name)
+    refuse_to_overwrite(files, path)
+    return Rejects(path)
 
 
 def work_dir(config: Config, name: str) -> Path:
@@ -174,7 +175,9 @@ def train_student(
 ) -> TrainReport:
     """Train the configured trainer's student on the splits in `data`."""
     name, options = config.backend("trainer")
-    report = train(filter, load_data(filter, data), out, TrainRequest(name, options, seed), stop=stop)
+    report = train(
+        filter, load_data(filter, data), out, TrainRequest(name, options, seed, root=config.workspace), stop=stop
+    )
     finished("train", filter, {"student": str(out), "student_hash": report.manifest.student_hash})
     return report
 
@@ -192,6 +195,7 @@ def validate_student(
         folds=folds,
         gates=gates,
         looser=looser,
+        root=config.workspace,
         stop=stop,
     )
     finished("validate", filter, {"passed": report.record.passed, "mae": report.evaluation.metrics.mae})
@@ -201,7 +205,8 @@ def validate_student(
 def deploy_student(filter: Filter, config: Config, student: Path) -> DeployReport:
     """Ship the student with the configured deployer, and note it in the workspace."""
     name, options = config.backend("deployer")
-    report = deploy(filter, student, name, options, context(config, f"deployer-{name}"))
+    gates, _ = config.gates(filter.spec)
+    report = deploy(filter, student, name, options, context(config, f"deployer-{name}"), gates=gates)
     record = report.deployment.model_dump(mode="json")
     write_json(work_dir(config, "deployments") / f"{record['at'].replace(':', '')}-{filter.name}.json", record)
     finished("deploy", filter, report.to_dict())

@@ -28,7 +28,10 @@ def fit_calibrator(predictions: ArrayLike, labels: ArrayLike, *, seed: int = 0) 
     Rows where either is NaN are left out; a dimension with fewer than 20 pairs is not calibrated.
     InputError on shapes that do not fit.
     """
-    p, t = np.asarray(predictions, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    try:
+        p, t = np.asarray(predictions, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"predictions and labels must be numbers ({error})") from error
     if p.ndim != 2 or p.shape != t.shape:
         raise InputError(f"predictions {list(p.shape)} and labels {list(t.shape)} must have one shape [n, d]")
     chosen = [_fit_one(p[:, i], t[:, i], seed) for i in range(p.shape[1])]
@@ -87,8 +90,8 @@ def _affine(p: F64, t: F64) -> DimensionMap:
 
 
 def _line(method: str, p: F64, slope: float, offset: float) -> DimensionMap:
-    """A line as two points, far enough out that no prediction on any scale of this size leaves it."""
-    reach = float(np.ptp(p)) + 1.0
+    """A line as two points, so far out that a score higher than any of these few still lies between them."""
+    reach = 1000 * (float(np.abs(p).max()) + 1.0)
     x = (float(p.min()) - reach, float(p.max()) + reach)
     return DimensionMap.model_validate({"method": method, "x": x, "y": tuple(slope * v + offset for v in x)})
 

@@ -14,7 +14,8 @@ from filterkit.files import read_json, sha256_file
 from filterkit.filters import Filter, explain
 from filterkit.io import Rejects, read_labelled
 from filterkit.manifest import DataInfo
-from filterkit.prompt import student_text
+from filterkit.pipeline.nearby import groups
+from filterkit.prompt import sent_text, student_text
 from filterkit.records import Article, Record, Split, canonical_json, sha256_text
 from filterkit.spec import FilterSpec
 
@@ -36,7 +37,7 @@ class DataFile(Record):
 
 @dataclass(frozen=True)
 class Rows:
-    """One split with its articles; `groups` names each row's group of near-duplicates."""
+    """One split with its articles; `groups` names the rows that belong together: near-duplicates, or declared."""
 
     split: Split
     articles: list[Article]
@@ -68,7 +69,9 @@ def load_data(filter: Filter, folder: Path) -> Data:
     hashes = {name: sha256_file(folder / f"{name}.jsonl") for name in SPLITS}
     info = _prepared_info(filter, folder, hashes) if (folder / INFO_NAME).is_file() else None
     splits = {name: _read_split(filter.spec, folder / f"{name}.jsonl") for name in SPLITS}
-    return Data(info or _own_info(filter, splits, hashes), splits)
+    if info is None:
+        return Data(_own_info(filter, splits, hashes), _grouped(filter.spec, splits))
+    return Data(info, splits)
 
 
 def _prepared_info(filter: Filter, folder: Path, hashes: dict[str, str]) -> DataInfo:
@@ -110,15 +113,30 @@ def _own_info(filter: Filter, splits: dict[str, Rows], hashes: dict[str, str]) -
     )
 
 
+def declared_group(article: Article) -> str | None:
+    """The article's field `group`: articles that share it are never parted."""
+    group = article.extra.get("group")
+    return group if isinstance(group, str) and group else None
+
+
+def _grouped(spec: FilterSpec, splits: dict[str, Rows]) -> dict[str, Rows]:
+    """Splits made elsewhere, with their near-duplicates found."""
+    articles = [a for rows in splits.values() for a in rows.articles]
+    leaders = iter(groups((sent_text(spec, a) for a in articles), [declared_group(a) for a in articles]))
+    return {
+        name: Rows(rows.split, rows.articles, [str(next(leaders)) for _ in rows.articles])
+        for name, rows in splits.items()
+    }
+
+
 def _read_split(spec: FilterSpec, path: Path) -> Rows:
     rejects = Rejects()
     articles: list[Article] = []
-    groups: list[str] = []
+    names: list[str] = []
     scores: list[list[float]] = []
     for article, label in read_labelled([path], spec, rejects):
         articles.append(article)
-        group = article.extra.get("group")
-        groups.append(group if isinstance(group, str) else article.id)
+        names.append(declared_group(article) or article.id)
         scores.append([label.scores.get(name, np.nan) for name in spec.names])
     if rejects.count:
         raise InputError(f"{rejects.count} rows cannot be used, the first: {rejects.first}", where=path)
@@ -130,4 +148,4 @@ def _read_split(spec: FilterSpec, path: Path) -> Rows:
         weights=np.ones(len(articles), dtype=np.float32),
         path=path,
     )
-    return Rows(split, articles, groups)
+    return Rows(split, articles, names)

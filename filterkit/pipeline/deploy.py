@@ -18,6 +18,7 @@ from filterkit.options import make_backend
 from filterkit.pipeline.train import raw_scores
 from filterkit.plugins import plugins
 from filterkit.records import Deployment
+from filterkit.spec import Gates
 from filterkit.student import check_fits, load_scorer, make_postfilter
 
 TOLERANCE = 1e-4
@@ -59,15 +60,19 @@ def deploy(
     deployer_name: str,
     options: Mapping[str, Any],
     context: Context,
+    *,
+    gates: Gates | None = None,
 ) -> DeployReport:
     """Ship the student. Raises GateRefused when gates, a plugin's veto or the verification say no.
+
+    `gates` are those in force, where a workspace changed the filter's.
 
     Running it again is harmless: publishing is idempotent, and what is live is verified anew.
     """
     manifest = load_manifest(student_dir)
     check_fits(filter, manifest, student_dir)
     make_postfilter(filter.spec).close()  # a policy that cannot run must not ship
-    check_gates(filter, manifest, student_dir)
+    check_gates(filter, manifest, student_dir, gates or filter.spec.gates)
     deployer: Deployer[Any] = make_backend("deployer", deployer_name, options, filter.spec, context)
     try:
         return _ship(filter, student_dir, manifest, deployer)
@@ -75,8 +80,8 @@ def deploy(
         deployer.close()
 
 
-def check_gates(filter: Filter, manifest: Manifest, where: Path) -> None:
-    """GateRefused unless a gate record of this very student, policy and data says that all gates passed."""
+def check_gates(filter: Filter, manifest: Manifest, where: Path, asked: Gates) -> None:
+    """GateRefused unless a gate record of this very student, policy and data says that all gates asked passed."""
     record, fix = manifest.gates, f"Run: filterkit validate {filter.name} --student {where}"
     if record is None:
         raise GateRefused("the student was never validated", where=where, fix=fix)
@@ -84,6 +89,9 @@ def check_gates(filter: Filter, manifest: Manifest, where: Path) -> None:
         raise GateRefused("the gates were passed by another student", where=where, fix=fix)
     if record.policy_hash != filter.spec.policy_hash:
         raise GateRefused("the filter's weights, postfilter or gates changed since validation", where=where, fix=fix)
+    limits = {g.name: g.limit for g in record.gates}
+    if any(limits.get(name) != limit for name, limit in asked if limit is not None):
+        raise GateRefused("the gates in force are not those that validation asked", where=where, fix=fix)
     failed = [g for g in record.gates if not g.passed]
     if failed or not record.gates:
         said = (

@@ -58,7 +58,6 @@ class _Ended(NamedTuple):
     """A finished attempt on its way to the store; `stored` then holds the next attempt's number, if there is one."""
 
     asked: Asked
-    answer: Answer
     outcome: Outcome
     stored: asyncio.Future[int | None]
 
@@ -260,7 +259,7 @@ class Run:
         final = last and answer.label is None and answer.ends_run is None
         again = not last and not self.ending.is_set()
         stored: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self.ended.append(_Ended(asked, answer, answer.outcome(asked.attempt, again=again, final=final), stored))
+        self.ended.append(_Ended(asked, answer.outcome(asked.attempt, again=again, final=final), stored))
         self.arrived.set()
         if self.store_failed:
             return False

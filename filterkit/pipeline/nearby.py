@@ -7,7 +7,7 @@ candidate in 64 % of cases, one of 0.7 in 99 %; candidates count when their sign
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,17 @@ MAX_CHARS = 20_000
 _SEEDS = np.random.default_rng(20_260_101).integers(1, 2**63, size=(2, BANDS * ROWS), dtype=np.uint64)
 
 
-def groups(texts: Iterable[str]) -> list[int]:
-    """For each text the index of the first text of its group; texts of different groups are not similar."""
+def groups(texts: Iterable[str], declared: Sequence[Hashable | None] = ()) -> list[int]:
+    """For each text the index of the first text of its group; texts of different groups are not similar.
+
+    Texts whose `declared` name is equal are in one group too, however they read; None declares nothing.
+    """
     signatures = [signature(t) for t in texts]
     parent = list(range(len(signatures)))
+    first_of: dict[Hashable, int] = {}
+    for index, name in enumerate(declared):
+        if name is not None:
+            _join(parent, first_of.setdefault(name, index), index)
     buckets: dict[bytes, int] = {}
     for index, one in enumerate(signatures):
         for band in range(BANDS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,12 @@ from typing import Any
 from filterkit.errors import ConfigError, InputError
 from filterkit.files import atomic_write, locked, sha256_file, write_json
 from filterkit.filters import Filter
-from filterkit.io import dump_line
 from filterkit.manifest import DataInfo
-from filterkit.pipeline.data import INFO_NAME, SPLITS, DataFile
+from filterkit.pipeline.data import INFO_NAME, SPLITS, DataFile, declared_group
 from filterkit.pipeline.nearby import deal, groups
 from filterkit.prompt import sent_text
 from filterkit.records import Article, Label, canonical_json, sha256_text
+from filterkit.rows import dump_line
 from filterkit.spec import FilterSpec
 
 SHARES = (8, 1, 1)
@@ -57,20 +58,21 @@ def prepare(
 ) -> PrepareReport:
     """Write the splits of `labelled` into `output_dir`: 80/10/10, stratified by the overall, fixed by `seed`.
 
-    One text is kept once; near-duplicates never straddle splits. Labels of several oracles are refused unless
-    `mix_oracles`. Raises InputError when there are fewer than 3 texts.
+    One text is kept once; near-duplicates, and articles that share a `group`, never straddle splits. The order of
+    `labelled` does not matter. Labels of several oracles are refused unless `mix_oracles`. Raises InputError when
+    there are fewer than 3 groups of texts.
     """
     rows, duplicates, conflicts = _unique(filter.spec, labelled)
-    if len(rows) < 3:
-        raise InputError(f"{len(rows)} labelled articles are too few to split", fix="Label more: filterkit label")
     oracles = sorted({label.oracle or "unknown" for _, label in rows})
     if len(oracles) > 1 and not mix_oracles:
         raise ConfigError(
             f"the labels come from several oracles ({', '.join(oracles)})",
             fix="Choose one with --oracle, or say --mix-oracles",
         )
-    rows.sort(key=lambda row: row[0].id)
-    group = groups(sent_text(filter.spec, a) for a, _ in rows)
+    group = groups((sent_text(filter.spec, a) for a, _ in rows), [declared_group(a) for a, _ in rows])
+    if len(set(group)) < 3:
+        different = f"{len(set(group))} different texts among {len(rows)} labelled articles"
+        raise InputError(f"{different} are too few to split", fix="Label more: filterkit label")
     part = _split(filter.spec, rows, group, seed)
     with locked(output_dir / ".prepare.lock", f"the splits in {output_dir}"):
         return _write(filter, rows, group, part, output_dir, dict(variant or {}), oracles, seed, duplicates, conflicts)
@@ -79,12 +81,18 @@ def prepare(
 def _unique(
     spec: FilterSpec, labelled: Iterable[tuple[Article, Label]]
 ) -> tuple[list[tuple[Article, Label]], int, list[str]]:
-    """Every text once, every id once. Two texts under one id are a mistake in the data: the first stays."""
+    """Every text once, every id once, by id. Two texts under one id are a mistake in the data: one of them stays.
+
+    What stays follows from the rows and not from their order, so that equal labels make equal splits.
+    """
+    keyed = [
+        (a.id, sha256_text(sent_text(spec, a)), canonical_json([label.oracle, dict(label.scores)]), a, label)
+        for a, label in labelled
+    ]
     by_text: dict[str, tuple[Article, Label]] = {}
     text_of_id: dict[str, str] = {}
     duplicates, conflicts = 0, []
-    for article, label in labelled:
-        key = sha256_text(sent_text(spec, article))
+    for _, key, _, article, label in sorted(keyed, key=lambda row: row[:3]):
         known = text_of_id.setdefault(article.id, key)
         if known != key:
             conflicts.append(article.id)
@@ -128,12 +136,10 @@ def _write(
     conflicts: Sequence[str],
 ) -> PrepareReport:
     before = sha256_file(out / INFO_NAME) if (out / INFO_NAME).is_file() else None
-    for index, name in enumerate(SPLITS):
-        with atomic_write(out / f"{name}.jsonl") as file:
-            for (article, label), leader, where in zip(rows, group, part, strict=True):
-                if where == index:
-                    file.write(dump_line(_row(filter.spec, article, label, rows[leader][0].id)))
-    hashes = {name: sha256_file(out / f"{name}.jsonl") for name in SPLITS}
+    lines: dict[str, list[bytes]] = {name: [] for name in SPLITS}
+    for (article, label), leader, where in zip(rows, group, part, strict=True):
+        lines[SPLITS[where]].append(dump_line(_row(filter.spec, article, label, rows[leader][0].id)))
+    hashes = {name: hashlib.sha256(b"".join(lines[name])).hexdigest() for name in SPLITS}
     counts = Counter(SPLITS[p] for p in part)
     request_hash = filter.request_hash(variant)
     info = DataInfo(
@@ -151,7 +157,11 @@ def _write(
         files=hashes,
         info=info,
     )
+    # first what they must be, then the splits: after a kill between them, nobody takes them for splits made elsewhere
     write_json(out / INFO_NAME, data.model_dump(mode="json"))
+    for name in SPLITS:
+        with atomic_write(out / f"{name}.jsonl") as file:
+            file.writelines(lines[name])
     return PrepareReport(
         info=info,
         counts={name: counts[name] for name in SPLITS},

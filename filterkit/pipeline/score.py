@@ -20,13 +20,14 @@ from filterkit.contracts import Context, Executor
 from filterkit.errors import ConfigError, FilterkitError, StoppedEarly
 from filterkit.files import atomic_write, locked, read_json, write_json
 from filterkit.filters import load_filter
-from filterkit.io import count_rows, expand
+from filterkit.io import expand
 from filterkit.manifest import load_manifest
 from filterkit.options import make_backend
 from filterkit.pipeline.shards import Counts, Judge, ShardWriter, make_worker, read_shard
 from filterkit.records import Record, Shard, ShardResult
+from filterkit.rows import count_rows
 from filterkit.spec import FilterSpec
-from filterkit.student import check_fits
+from filterkit.student import check_fits, make_postfilter
 
 SHARD_ROWS = 5_000
 COPY_BYTES = 1 << 20
@@ -125,6 +126,7 @@ def _judges(
             loaded = load_filter(name)
             manifest = load_manifest(student, verify=False)
             check_fits(loaded, manifest, student)
+            make_postfilter(loaded.spec).close()
         except FilterkitError as error:
             if len(filters) == 1:
                 raise

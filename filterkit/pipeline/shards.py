@@ -13,9 +13,10 @@ from filterkit.contracts import Context, Prefilter
 from filterkit.errors import ArtifactError
 from filterkit.files import atomic_write, write_json
 from filterkit.filters import load_filter
-from filterkit.io import Row, compress, dump_line, numbered, open_bytes, read_rows, to_article
+from filterkit.io import to_article
 from filterkit.options import make_backend
 from filterkit.records import Article, Block, Record, Shard, ShardResult
+from filterkit.rows import Row, compress, dump_line, numbered, open_bytes, read_rows
 from filterkit.student import Student, load_student
 
 BATCH = 1024

@@ -17,7 +17,7 @@ from filterkit import __version__
 from filterkit.calibrator import Calibrator
 from filterkit.contracts import Context, Scorer, TrainJob
 from filterkit.contracts.base import environment_secret
-from filterkit.errors import PluginError
+from filterkit.errors import ArtifactError, ConfigError, PluginError
 from filterkit.files import locked, publish_folder, restore_folder
 from filterkit.filters import Filter
 from filterkit.manifest import (
@@ -37,12 +37,13 @@ from filterkit.records import F32, Split, TrainedStudent, canonical_json, sha256
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """Which trainer, with which options, and the seed of all that is random."""
+    """Which trainer, with which options, and the seed of all that is random. `root`: where relative paths start."""
 
     trainer: str
     options: Mapping[str, Any]
     seed: int = 0
     device: str = "auto"
+    root: Path = Path()
 
     def run_id(self, data_fingerprint: str) -> str:
         """The same for the same job on the same data: a killed run is found again by it."""
@@ -70,16 +71,19 @@ def train(
 ) -> TrainReport:
     """Train a student on data's train and val splits into `output_dir`, which appears whole or not at all.
 
-    The same request on the same data again finds the student there and does nothing. Raises ConfigError,
-    PluginError, ArtifactError; StoppedEarly when `stop()` turned true.
+    The same request on the same data again finds the student there and does nothing; another student of the filter,
+    or a damaged one, is replaced. Raises ConfigError (also when something else lies in `output_dir`), PluginError,
+    ArtifactError; StoppedEarly when `stop()` turned true.
     """
+    output_dir = output_dir.absolute()
     run_id = request.run_id(data.info.fingerprint)
     work = output_dir.parent / f".{output_dir.name}.work"
     with locked(work / "lock", f"the student {output_dir}"):
         restore_folder(output_dir)
+        _check_free(filter, output_dir)
         there = _already_there(filter, output_dir, run_id)
         if there is None:
-            context = _context(filter, work / f"trainer-{run_id}", stop)
+            context = _context(filter, work / f"trainer-{run_id}", request.root, stop)
             there = _make(filter, data, output_dir, work / f"student-{run_id}", request, run_id, context)
             report = TrainReport(output_dir, there, already_there=False)
         else:
@@ -117,24 +121,38 @@ def raw_scores(scorer: Scorer, texts: list[str], dimensions: int) -> F32:
     return np.concatenate([np.empty((0, dimensions), dtype=np.float32), *parts])
 
 
-def _context(filter: Filter, workdir: Path, stop: Callable[[], bool]) -> Context:
+def _context(filter: Filter, workdir: Path, root: Path, stop: Callable[[], bool]) -> Context:
     workdir.mkdir(parents=True, exist_ok=True)
 
     def emit(event: str, **values: Any) -> None:
         if event == "training_progress":
             plugins().observe(event, filter_name=filter.name, values=values)
 
-    return Context(workdir=workdir, secret=environment_secret, emit=emit, stop=stop)
+    return Context(workdir=workdir, secret=environment_secret, emit=emit, stop=stop, root=root)
+
+
+def _check_free(filter: Filter, folder: Path) -> None:
+    """ConfigError when publishing here would replace anything but a student of this filter."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / FILE_NAME).is_file():
+        raise ConfigError("is not empty and holds no student", where=folder, fix="Choose another --output-dir")
+    try:
+        name = load_manifest(folder, verify=False).spec.name
+    except ArtifactError:  # a damaged one
+        return
+    if name != filter.name:
+        raise ConfigError(f"holds a student of filter {name!r}", where=folder, fix="Choose another --output-dir")
 
 
 def _already_there(filter: Filter, folder: Path, run_id: str) -> Manifest | None:
     """The manifest of an undamaged student of this very run, if `folder` holds it."""
-    if not (folder / FILE_NAME).is_file():
+    try:
+        if load_manifest(folder, verify=False).run_id != run_id:
+            return None
+        manifest = load_manifest(folder)
+    except ArtifactError:
         return None
-    manifest = load_manifest(folder, verify=False)
-    if manifest.run_id != run_id:
-        return None
-    manifest = load_manifest(folder)
     if manifest.policy_hash != filter.spec.policy_hash:  # the filter's arithmetic changed: same weights, new spec
         manifest = manifest.model_copy(update={"spec": filter.spec, "policy_hash": filter.spec.policy_hash})
         save_manifest(folder, manifest)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from filterkit.contracts import Context
-from filterkit.errors import ArtifactError
-from filterkit.files import write_json
+from filterkit.errors import ArtifactError, InputError
+from filterkit.files import locked, read_json, write_json
 from filterkit.filters import Filter
 from filterkit.manifest import Gate, GateRecord, Manifest, load_manifest, save_manifest
 from filterkit.metrics import Metrics, measure
@@ -125,13 +125,15 @@ def validate(
     folds: int = 0,
     gates: Gates | None = None,
     looser: Sequence[str] = (),
+    root: Path = Path(),
     stop: Callable[[], bool] = lambda: False,
 ) -> ValidationReport:
     """Hold a student against the test split, or with `folds` >= 2 its recipe against every article, out of fold.
 
     Out of fold, the same trainer with the same options is trained anew for each fold, so that every article is
-    judged by a student that saw neither it nor its near-duplicates. Writes validation.json and the gate record
-    into the student's folder. Raises ArtifactError when student, data and filter do not belong together.
+    judged by a student that saw neither it nor its near-duplicates; a finished fold is kept in `work` and not trained
+    again after a kill. Writes validation.json and the gate record into the student's folder. Raises ArtifactError
+    when student, data and filter do not belong together, InputError when there are too few articles for the folds.
     """
     manifest = load_manifest(student_dir)
     check_fits(filter, manifest, student_dir)
@@ -143,7 +145,9 @@ def validate(
         )
     asked = gates or filter.spec.gates
     if folds >= 2:
-        predictions, labels = _out_of_fold(filter, manifest, data, work, folds, stop)
+        with locked(work / "lock", f"the validation of {filter.name}"):
+            predictions, labels = _out_of_fold(filter, manifest, data, work, folds, stop, root)
+            shutil.rmtree(work, ignore_errors=True)
         method = f"out of fold, {folds} folds, {len(labels)} articles"
     else:
         test = data.splits["test"]
@@ -177,6 +181,8 @@ def _report(
         at=datetime.now(UTC),
         gates=evaluation.gates,
     )
+    if manifest.gates and manifest.gates.model_copy(update={"at": record.at}) == record:
+        record = manifest.gates  # said before: nothing changes, and what was deployed stays the same
     return ValidationReport(evaluation, float(error.mean()) if len(error) else None, record, looser)
 
 
@@ -207,28 +213,49 @@ def _out_of_fold(
     work: Path,
     folds: int,
     stop: Callable[[], bool],
+    root: Path,
 ) -> tuple[F32, F32]:
     """Calibrated predictions [n, d] of all labelled articles by students that did not see them, and the labels."""
     everything = _joined(data)
-    groups = [g for rows in data.splits.values() for g in rows.groups]
-    fold = _folds(everything, groups, filter.spec.weights, folds, manifest.seed)
-    request = TrainRequest(manifest.trainer, manifest.trainer_options, manifest.seed)
+    names = [g for rows in data.splits.values() for g in rows.groups]
+    if len(set(names)) < 2 * folds:
+        raise InputError(f"{len(set(names))} groups of articles are too few for {folds} folds", fix="Lower --folds")
+    half = _halves(everything, names, filter.spec.weights, folds, manifest.seed)
     predictions = np.full_like(everything.targets, np.nan)
     for k in range(folds):
-        held, rest = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-        val = rest[fold[rest] == (k + 1) % folds][::2]  # half of the next fold calibrates
-        learnt = np.setdiff1d(rest, val)
-        out = work / f"fold-{k}"
-        shutil.rmtree(out, ignore_errors=True)
-        context = Context(workdir=out / "trainer", stop=stop)
-        context.workdir.mkdir(parents=True)
-        splits = subset(everything, learnt), subset(everything, val)
-        _, calibrator, scorer = learn(filter, *splits, out / "student", request, f"{manifest.run_id}-{k}", context)
-        raw = raw_scores(scorer, [everything.texts[i] for i in held], len(filter.spec.names))
-        scorer.close()
-        predictions[held] = np.clip(calibrator.apply(raw), filter.spec.scale.min, filter.spec.scale.max)
-        shutil.rmtree(out, ignore_errors=True)
+        held, val = half // 2 == k, half == (2 * k + 2) % (2 * folds)  # half of the next fold calibrates
+        out = work / f"{manifest.run_id}-{filter.spec.policy_hash[:8]}-{k}-of-{folds}"
+        kept = out / "predictions.json"
+        if not kept.is_file():
+            parts = [subset(everything, np.flatnonzero(rows)) for rows in (~held & ~val, val, held)]
+            scores = _one_fold(filter, manifest, parts[0], parts[1], parts[2].texts, out, stop, root)
+            write_json(kept, np.where(np.isnan(scores), None, scores.astype(np.float64)).tolist())
+            shutil.rmtree(out / "student", ignore_errors=True)
+        predictions[held] = np.array(read_json(kept), dtype=np.float32)
     return predictions, everything.targets
+
+
+def _one_fold(
+    filter: Filter,
+    manifest: Manifest,
+    learnt: Split,
+    val: Split,
+    held: list[str],
+    out: Path,
+    stop: Callable[[], bool],
+    root: Path,
+) -> F32:
+    """Calibrated predictions [n, d] of the held-out texts by a student of the same recipe."""
+    request = TrainRequest(manifest.trainer, manifest.trainer_options, manifest.seed)
+    context = Context(workdir=out / "trainer", stop=stop, root=root)
+    context.workdir.mkdir(parents=True, exist_ok=True)
+    _, calibrator, scorer = learn(
+        filter, learnt, val, out / "student", request, f"{manifest.run_id}-{out.name}", context
+    )
+    raw = raw_scores(scorer, held, len(filter.spec.names))
+    scorer.close()
+    clipped: F32 = np.clip(calibrator.apply(raw), filter.spec.scale.min, filter.spec.scale.max)
+    return clipped
 
 
 def _joined(data: Data) -> Split:
@@ -241,14 +268,14 @@ def _joined(data: Data) -> Split:
     )
 
 
-def _folds(
+def _halves(
     split: Split, groups: Sequence[str], weights: Sequence[float], folds: int, seed: int
 ) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Fold of every row, stratified by the overall; near-duplicates share one."""
+    """Half fold (2k and 2k + 1 make fold k) of every row, stratified by the overall; a group shares one."""
     known = np.nan_to_num(split.targets, nan=0.0)
     totals = overall(known, weights)
     leader = {g: i for i, g in reversed(list(enumerate(groups)))}
     leaders = sorted(leader.values(), key=lambda i: (float(totals[i]), i))
     position = {i: n for n, i in enumerate(leaders)}
-    dealt = deal(range(len(leaders)), [1] * folds, seed)
+    dealt = deal(range(len(leaders)), [1] * (2 * folds), seed)
     return np.array([dealt[position[leader[g]]] for g in groups], dtype=np.intp)

@@ -138,8 +138,8 @@ def connect(path: Path, *, create: bool, busy_timeout_s: float) -> sqlite3.Conne
         with translated(path):
             version = _check_version(connection, path)
             _use_wal(connection, path, busy_timeout_s)
-            # A commit that was acknowledged is money spent: FULL keeps it through a power cut as well. It is one
-            # fsync per group of attempts or labels, which the labeller's store thread waits for, not its requests.
+            # What is committed is money spent: FULL keeps it through a power cut, where NORMAL may forget the last
+            # commits. It costs an fsync per group (4 ms on a plain disk), about 2 % of a labeller's rate.
             connection.execute("PRAGMA synchronous = FULL")
             if version < SCHEMA_VERSION:
                 _migrate(connection, path)

@@ -81,4 +81,4 @@ class Owners:
         if seen_lease != lease_until:
             self._expired[number] = (lease_until, time.monotonic())
             return True
-        return True
+        return time.monotonic() - since < GRACE_S

@@ -99,7 +99,7 @@ def write_labelled(path: Path, rows: Iterable[tuple[Article, Label]]) -> Path:
 
 
 def make_split(spec: FilterSpec, path: Path, articles: Sequence[Article], unknown: float = 0.0) -> Split:
-    """Sample articles as a split, also written to `path`. A share `unknown` of the targets is NaN, never a whole row."""
+    """Sample articles as a split, also written to `path`. A share `unknown` of the targets is NaN, no row wholly."""
     labels = [sample_label(article, spec) for article in articles]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_labelled(path, zip(articles, labels, strict=True))

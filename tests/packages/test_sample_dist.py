@@ -18,7 +18,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     done = subprocess.run(
-        [*command, "--disable-pip-version-check", "--target", target, SAMPLE], capture_output=True, text=True, check=False
+        [*command, "--disable-pip-version-check", "--target", target, SAMPLE],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return target

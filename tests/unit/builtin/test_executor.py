@@ -83,7 +83,9 @@ def test_no_further_shard_is_begun_after_stop(tmp_path: Path, workers: int) -> N
 @pytest.mark.parametrize("to_group", [True, False], ids=["terminal", "parent-only"])
 def test_ctrl_c_ends_all_processes_at_once(tmp_path: Path, to_group: bool) -> None:
     command = [sys.executable, str(SCRIPT), str(tmp_path), "2", "3", "fine", "slow", "slow"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as one:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as one:
         wait_for(tmp_path / "slow")
         if to_group:
             os.killpg(one.pid, signal.SIGINT)
@@ -93,6 +95,21 @@ def test_ctrl_c_ends_all_processes_at_once(tmp_path: Path, to_group: bool) -> No
     assert json.loads(out) == {"raised": "KeyboardInterrupt"}
     assert "Traceback" not in err
     assert not any(is_alive(pid) for pid in pids(tmp_path))
+
+
+def test_ctrl_c_while_workers_are_starting_is_quiet(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), str(tmp_path), "2", "3", "fine", "slow", "slow"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as one:
+        children = Path(f"/proc/{one.pid}/task/{one.pid}/children")
+        until = time.monotonic() + 30
+        while len(children.read_text().split()) < 3:  # multiprocessing's own helper, and two workers
+            assert time.monotonic() < until
+        os.killpg(one.pid, signal.SIGINT)
+        out, err = one.communicate(timeout=20)
+    assert json.loads(out) == {"raised": "KeyboardInterrupt"}
+    assert "Traceback" not in err
 
 
 def test_workers_do_not_outlive_a_killed_parent_for_long(tmp_path: Path) -> None:

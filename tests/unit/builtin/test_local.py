@@ -42,7 +42,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_a_version_is_a_folder_that_anyone_can_load(local: LocalDeployer, student: Student, root: Path) -> None:
     deployment = local.publish(*student)
-    folder = root / "versions" / student[1][:16] / "student"
+    folder = root / "versions" / deployment.id / "student"
     assert deployment.url == folder.as_uri()
     verdict = next(load_student(folder).judge([{"title": "", "content": "neighbours helped"}]))
     assert verdict.overall is not None
@@ -80,11 +80,26 @@ def test_links_are_not_shipped(local: LocalDeployer, student: Student) -> None:
         local.publish(*student)
 
 
-@pytest.mark.parametrize("student_hash", ["", "../../../etc", "A" * 64, "0" * 15, "g" * 64])
-def test_what_is_no_hash_is_refused(local: LocalDeployer, student: Student, root: Path, student_hash: str) -> None:
-    with pytest.raises(InputError, match="is not the hash of a student"):
-        local.publish(student[0], student_hash)
-    assert not (root / "versions").exists()
+@pytest.mark.parametrize("name", ["../../precious", "../../../tmp_precious", "..", "."])
+def test_an_id_is_not_a_way_out(local: LocalDeployer, student: Student, root: Path, name: str) -> None:
+    deployment = local.publish(*student)
+    precious = root / "versions" / name
+    precious.mkdir(parents=True, exist_ok=True)
+    (precious / "deployment.json").write_bytes((root / "versions" / deployment.id / "deployment.json").read_bytes())
+    made_up = deployment.model_copy(update={"id": name})
+    for use in (local.remove, local.activate, local.open, local.fetch_hashes):
+        with pytest.raises(InputError, match="is not a deployment of this target"):
+            use(made_up)
+    assert (precious / "deployment.json").is_file()
+
+
+def test_a_student_validated_again_is_another_copy(local: LocalDeployer, student: Student) -> None:
+    first = local.publish(*student)
+    (student[0] / "validation.json").write_text("{}")
+    second = local.publish(*student)
+    assert second.id != first.id
+    assert second.student_hash == first.student_hash
+    assert set(local.fetch_hashes(second)) - set(local.fetch_hashes(first)) == {"validation.json"}
 
 
 def test_an_empty_folder_is_refused(local: LocalDeployer, tmp_path: Path) -> None:
@@ -132,7 +147,9 @@ from filterkit.testing.toys import register_toys
 register_toys()
 root, students = Path(sys.argv[2]), json.loads(sys.argv[3])
 waited = 0
-for turn in range(15):
+print("ready", flush=True)
+sys.stdin.readline()
+for turn in range(25):
     for folder, student_hash in students:
         while True:
             try:
@@ -156,16 +173,23 @@ def test_publishers_at_the_same_time_spoil_nothing(
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PUBLISHER, str(HERE), str(tmp_path), json.dumps(students[::turn])],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for turn in (1, -1, 1)
     ]  # fmt: skip
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
     outputs = [process.communicate(timeout=120) for process in processes]
     assert [p.returncode for p in processes] == [0, 0, 0], outputs
     assert sum(int(out) for out, _ in outputs) > 0, "they never met"
-    assert {p.name for p in (root / "versions").iterdir()} == {student[1][:16], other[1][:16]}
-    for folder, student_hash in (student, other):
-        assert local.fetch_hashes(local.publish(folder, student_hash))
+    before = {p.name: (p / "deployment.json").read_bytes() for p in (root / "versions").iterdir()}
+    assert set(before) == {local.publish(*student).id, local.publish(*other).id}
+    assert before == {p.name: (p / "deployment.json").read_bytes() for p in (root / "versions").iterdir()}
 
 
 @pytest.mark.parametrize("scenario", ["deploy", "repair", "remove"])
@@ -175,7 +199,7 @@ def test_a_kill_at_any_file_operation_loses_nothing(tmp_path: Path, scenario: st
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout)["kills"] >= {"deploy": 30, "repair": 20, "remove": 5}[scenario]
+    assert json.loads(done.stdout)["kills"] >= {"deploy": 100, "repair": 100, "remove": 25}[scenario]
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_live_one_alone(
@@ -194,5 +218,5 @@ def test_a_full_disk_is_one_line_and_leaves_the_live_one_alone(
     assert "\n" not in str(error.value)
     assert local.current() == first
     assert {p.name for p in (root / "versions").iterdir() if not p.name.startswith(".")} == {first.id}
-    local.publish(*other)
-    assert {p.name for p in (root / "versions").iterdir()} == {student[1][:16], other[1][:16]}
+    second = local.publish(*other)
+    assert {p.name for p in (root / "versions").iterdir()} == {first.id, second.id}

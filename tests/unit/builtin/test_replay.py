@@ -42,7 +42,9 @@ def test_it_answers_what_was_recorded(tmp_path: Path, evidence: str) -> None:
     reply = ask(tmp_path, spec, article, labels=[str(write_labelled(tmp_path / "l.jsonl", [(article, label)]))])
     read = parse_reply(spec, reply.text)
     assert read.scores == SCORES
-    assert read.evidence == ({"help": "they carried water", "novelty": "", "is_advert": ""} if evidence == "short" else {})
+    assert read.evidence == (
+        {"help": "they carried water", "novelty": "", "is_advert": ""} if evidence == "short" else {}
+    )
     assert reply.model_version == "recorded"
     assert (reply.usage.input, reply.usage.output, reply.usage.cost_usd) == (0, 0, 0.0)
 

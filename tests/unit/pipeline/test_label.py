@@ -7,6 +7,8 @@ import itertools
 import json
 import random
 import re
+import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -58,7 +60,7 @@ class Scripted(Oracle[ScriptedOptions]):
         super().__init__(options, spec, ctx)
         self.asked: Counter[str] = Counter()
         self.requests: list[OracleRequest] = []
-        self.in_flight = self.most_in_flight = 0
+        self.in_flight = self.most_in_flight = self.replied = 0
 
     async def complete(self, request: OracleRequest) -> Reply:
         found = re.fullmatch(r"<article (\w{16})>\n(.*)\n</article \1>", request.article, re.DOTALL)
@@ -73,6 +75,7 @@ class Scripted(Oracle[ScriptedOptions]):
             said = self.script(text, self.asked[text])
         finally:
             self.in_flight -= 1
+        self.replied += 1
         if isinstance(said, Reply):
             return said
         usage = Usage(input=1_000_000, output=100_000)
@@ -390,7 +393,31 @@ def test_unreadable_input_ends_the_run_and_what_was_asked_is_kept(bench):
     assert len(bench.labels()) == len(bench.oracle.requests) >= 500
 
 
-def test_an_error_in_a_callback_loses_no_reply(bench):
+def test_ctrl_c_at_once_keeps_every_reply_that_had_come(bench):
+    """Another program holds the store, so replies wait to be kept, when the interrupt comes."""
+    blocker = sqlite3.connect(bench.store.path, isolation_level=None)
+
+    def interrupt() -> None:
+        blocker.execute("ROLLBACK")
+        signal.raise_signal(signal.SIGINT)
+
+    def script(text: str, n: int) -> Any:
+        if bench.oracle.replied == 100:
+            blocker.execute("BEGIN IMMEDIATE")
+            asyncio.get_running_loop().call_later(0.2, interrupt)
+        return GOOD
+
+    bench.oracle.script = script
+    bench.oracle.latency_s = 0.001
+    with pytest.raises(KeyboardInterrupt):
+        bench.label(articles(300), settings={"concurrency": 16})
+    kept = len(bench.labels())
+    assert kept == bench.oracle.replied < 200
+    report = bench.label(articles(300))
+    assert (report.new, report.already) == (300 - kept, kept)
+
+
+def test_an_error_in_a_callback_comes_out_and_what_was_stored_stays(bench):
     def progress(report: LabelReport) -> None:
         if report.new > 50:
             raise RuntimeError("the panel broke")
@@ -398,7 +425,7 @@ def test_an_error_in_a_callback_loses_no_reply(bench):
     bench.oracle.latency_s = 0.001
     with pytest.raises(RuntimeError, match="the panel broke"):
         bench.label(articles(300), progress=progress, settings={"concurrency": 8})
-    assert len(bench.labels()) >= len(bench.oracle.requests) - 8
+    assert len(bench.labels()) == bench.oracle.replied
 
 
 # Money and events

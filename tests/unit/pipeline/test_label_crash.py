@@ -170,6 +170,22 @@ def test_one_kill_sends_again_at_most_what_was_in_flight(folder):
     assert labels(folder) == ALL
 
 
+def test_no_more_is_ever_unkept_than_may_be_in_flight(folder):
+    """While the store cannot be written to, replies are not kept, so no further questions are sent."""
+    log = folder / "asked.log"
+    process = start(folder, log, 0.01)
+    while len(asked(log)) < 50:
+        time.sleep(0.001)
+    blocker = sqlite3.connect(folder / "labels.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    kept = blocker.execute("SELECT count(*) FROM labels").fetchone()[0]
+    time.sleep(0.5)
+    assert len(asked(log)) <= kept + CONCURRENCY
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    assert finish(process)["new"] == ARTICLES
+
+
 def test_two_labellers_share_the_work_and_both_end_complete(folder):
     logs = [folder / "one.log", folder / "two.log"]
     both = [start(folder, log, 0.05) for log in logs]

@@ -1,0 +1,1 @@
+"""An oracle for filterkit that counts exclamation marks."""

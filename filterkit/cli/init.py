@@ -1,0 +1,31 @@
+"""filterkit init: a workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from filterkit.cli.common import FOLDER
+from filterkit.skeleton import make_workspace
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=FOLDER)
+def command(directory: Path) -> None:
+    """Make a workspace.
+
+    A workspace is a folder with a filterkit.yaml, and room for filters, data and students. What is there already is
+    left as it is.
+    """
+    made, kept = make_workspace(directory)
+    for path in made:
+        click.echo(f"made   {path}{'/' if path.is_dir() else ''}")
+    for path in kept:
+        click.echo(f"kept   {path}{'/' if path.is_dir() else ''} (was there already)")
+    click.echo("\nNext:")
+    if directory.resolve() != Path.cwd():
+        click.echo(f"  cd {directory}")
+    click.echo("  filterkit new filter NAME --dir filters     a filter of your own")
+    click.echo("  filterkit filters                           filters that are installed")
+    click.echo("  filterkit config                            what is configured, and where")

@@ -1,0 +1,86 @@
+"""What tests of several rooms share: dists that are found as installed ones are, and the command line as a process."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class Site:
+    """A folder of dists: real metadata, found by importlib.metadata once the folder is on the path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+
+    def add(
+        self,
+        dist: str,
+        version: str = "1.0",
+        *,
+        plugin: str | None = None,
+        entry_points: Mapping[str, Mapping[str, str]] | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> str:
+        """Install a dist. `plugin` is the source of its plugin module; the module's name is returned."""
+        module = dist.replace("-", "_")
+        groups = {group: dict(entries) for group, entries in (entry_points or {}).items()}
+        written = dict(files or {})
+        if plugin is not None:
+            groups.setdefault("filterkit", {})[dist] = f"{module}.plugin"
+            written |= {f"{module}/__init__.py": "", f"{module}/plugin.py": plugin}
+        info = self.path / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: {version}\n")
+        lines = [line for g, e in groups.items() for line in [f"[{g}]", *(f"{k} = {v}" for k, v in e.items())]]
+        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        for name, text in written.items():
+            path = self.path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        importlib.invalidate_caches()
+        return module
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Dists for `cli` to find; nothing in this process sees them."""
+    return Site(tmp_path / "site")
+
+
+@pytest.fixture
+def local_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Dists that this process finds too, until the test ends."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(site.path))
+    yield site
+    for name in set(sys.modules) - before:
+        if str(site.path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Runs `filterkit ARGS…` as a process that finds the dists of `site`, if there are any."""
+
+    def run(*args: object, cwd: Path = tmp_path, **env: str) -> subprocess.CompletedProcess[str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("FILTERKIT_")}
+        return subprocess.run(
+            [sys.executable, "-c", "from filterkit.cli.main import main; main()", *map(str, args)],
+            cwd=cwd,
+            env={**inherited, "PYTHONPATH": str(tmp_path / "site"), **env},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    return run

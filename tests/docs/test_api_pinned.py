@@ -1,0 +1,34 @@
+"""What plugins and programs import is a promise: a name that goes, or comes, is seen here first."""
+
+from __future__ import annotations
+
+import filterkit
+import filterkit.api
+
+API = [
+    "API", "Article", "ArtifactError", "Backend", "BackendError", "Block", "ConfigError", "Context", "Deployer",
+    "Deployment", "Dimension", "Embedder", "Executor", "F32", "Fatal", "FilterSpec", "FilterkitError", "InputError",
+    "Label", "Lock", "Model", "Options", "Oracle", "OracleOptions", "OracleRequest", "Pass", "Postfilter",
+    "Prediction", "Prefilter", "Price", "RateLimited", "Refused", "Reply", "Scale", "Scorer", "Shard", "ShardResult",
+    "SpecError", "Split", "StoppedEarly", "TrainJob", "TrainedStudent", "Trainer", "Transient", "Usage", "Verdicts",
+    "Veto", "atomic_write", "fence", "hookimpl", "load_scorer", "publish_folder", "read_labelled", "run_shard",
+    "sent_text", "sha256_file",
+]  # fmt: skip
+
+
+def test_what_plugins_import() -> None:
+    assert sorted(filterkit.api.__all__) == sorted(API)
+
+
+def test_what_programs_import() -> None:
+    assert filterkit.__all__ == ["__version__", "evaluate", "fit_calibrator", "load_filter", "load_student"]
+
+
+def test_every_name_is_there() -> None:
+    for module in (filterkit, filterkit.api):
+        for name in module.__all__:
+            assert getattr(module, name) is not None
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    assert not hasattr(filterkit.api, "Teapot")
