@@ -16,6 +16,9 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+ELSEWHERE: dict[str, str] = {}
+"""Model -> the page that shows it, for those that the page at hand does not."""
+
 
 def doc(thing: object) -> str:
     """A docstring; its lines of the form `name: words` become a list."""
@@ -54,7 +57,7 @@ def shape(kind: Any) -> str:
     if kind in names:
         return names[kind]
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return f"[{kind.__name__}](#{kind.__name__.lower()})"
+        return f"[{kind.__name__}]({ELSEWHERE.get(kind.__name__, '')}#{kind.__name__.lower()})"
     return getattr(kind, "__name__", str(kind))
 
 

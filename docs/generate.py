@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import click
 from as_markdown import (
+    ELSEWHERE,
     code,
     doc,
     models_in,
@@ -25,7 +27,20 @@ from as_markdown import (
 )
 
 import filterkit
-from filterkit import api, calibrator, config, contracts, errors, hookspecs, manifest, metrics, records, spec, student
+from filterkit import (
+    api,
+    calibrator,
+    config,
+    contracts,
+    errors,
+    filters,
+    hookspecs,
+    manifest,
+    metrics,
+    records,
+    spec,
+    student,
+)
 from filterkit.cli.main import COMMANDS, cli
 from filterkit.pipeline import data, score, shards, validate
 from filterkit.plugins import plugins
@@ -146,6 +161,8 @@ def _api() -> Iterator[str]:
             yield show_function(f"filterkit.{name}", getattr(filterkit, name), 3)
     yield "### filterkit.__version__\n\nThe version, as text."
     yield "## What they give back"
+    yield from _outline(filters.Filter)
+    yield from _outline(spec.FilterSpec)
     yield from _outline(student.Student)
     yield show_dataclass(student.Verdict, 3)
     yield show_dataclass(validate.Evaluation, 3)
@@ -170,13 +187,17 @@ def _api() -> Iterator[str]:
 
 
 def _outline(kind: type[Any]) -> Iterator[str]:
+    """A class by its public members, a line each."""
     yield f"### {kind.__name__}\n\n{doc(kind)}"
-    rows = [
-        [code(name + signature(member)), doc(member).split("\n\n")[0]]
-        for name, member in vars(kind).items()
-        if inspect.isfunction(member) and not name.startswith("_")
-    ]
-    yield table(["method", "what it does"], rows)
+    rows = []
+    if dataclasses.is_dataclass(kind):
+        rows = [[code(f"{f.name}: {f.type}"), ""] for f in dataclasses.fields(kind)]
+    for name, member in vars(kind).items():
+        if name.startswith("_") or not (inspect.isfunction(member) or isinstance(member, property)):
+            continue
+        call = name if isinstance(member, property) else name + signature(member)
+        rows.append([code(call), doc(member).split("\n\n")[0]])
+    yield table(["member", "what it is"], rows)
 
 
 def _errors() -> Iterator[str]:
@@ -191,10 +212,12 @@ def _errors() -> Iterator[str]:
 def _files() -> Iterator[str]:
     yield "## data.json\n\nBeside the splits that `filterkit prepare` wrote."
     yield show_model(data.DataFile, 3)
+    ELSEWHERE.update(FilterSpec="filter-yaml.md", Calibrator="api.md")
     yield "## filterkit.json\n\nThe manifest of a student's folder."
     for model in models_in(manifest.Manifest):
         if model.__module__ not in ("filterkit.spec", "filterkit.calibrator"):
             yield show_model(model, 3)
+    ELSEWHERE.clear()
     yield "## The run folder of `score`\n\n" + doc(score).partition("\n\n")[2]
     for one in (*models_in(score.Plan), *models_in(shards.Counts)):
         yield show_model(one, 3)

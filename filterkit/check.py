@@ -57,8 +57,8 @@ def _check_choice(report: Report, kind: str, choice: dict[str, Any], data: dict[
         report.notes.append(f"{at_line(file, lines, (kind, 'use'), str(error))}. Its options were not checked")
         return
     found = option_problems(backend, choice)
-    for loc, what, guess in found:
-        report.problems.append(at_line(file, lines, (kind, *loc), f"{kind} {name}: {what} {guess}".rstrip()))
+    for loc, what in found:
+        report.problems.append(at_line(file, lines, (kind, *loc), f"{kind} {name}: {what}"))
     if kind in _RULES and not found:
         problem = _rules_problem(backend, choice, data)
         report.problems += [at_line(file, lines, (kind,), problem)] if problem else []

@@ -237,7 +237,7 @@ class _Merge:
         try:
             settings = Settings.model_validate(rest)
         except ValidationError as error:
-            loc, what = explain(error)[0]
+            loc, what = explain(error, Settings)[0]
             raise ConfigError(what, where=self._origin(loc)) from error
         return Config(workspace, settings, backends, self.origins)
 

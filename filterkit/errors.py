@@ -38,7 +38,7 @@ class FilterkitError(Exception):
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
-        text = f"{head.rstrip('.')}. {self.fix}" if self.fix else head
+        text = f"{head.rstrip('.')}{'' if head.endswith('?') else '.'} {self.fix}" if self.fix else head
         return " ".join(text.split())
 
 

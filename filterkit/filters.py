@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from filterkit.errors import ConfigError, FilterkitError, InputError, SpecError
 from filterkit.files import inside
@@ -149,16 +150,25 @@ def _read(path: Path) -> tuple[Filter | None, list[str]]:
     try:
         spec = FilterSpec.model_validate(data)
     except ValidationError as error:
-        return None, [at_line(file, lines, loc, what) for loc, what in explain(error)]
+        wrong = [at_line(file, lines, loc, what) for loc, what in explain(error, FilterSpec)]
+        name = data.get("prompt", FilterSpec.model_fields["prompt"].default)
+        return None, [*wrong, *(_check_prompt(path, name, lines)[1] if isinstance(name, str) else [])]
     wrong = [at_line(file, lines, loc, what) for loc, what in problems(spec)]
+    prompt, more = _check_prompt(path, spec.prompt, lines)
+    wrong += more
+    return (None if wrong else Filter(path, spec, prompt)), wrong
+
+
+def _check_prompt(path: Path, name: str, lines: Lines) -> tuple[str, list[str]]:
+    """The prompt's text, and what is wrong with it."""
     try:
-        prompt = _read_prompt(path, spec.prompt)
+        prompt = _read_prompt(path, name)
         rubric_text(prompt)
     except InputError as error:
-        return None, [*wrong, at_line(file, lines, ("prompt",), error.what)]
+        return "", [at_line(path / "filter.yaml", lines, ("prompt",), error.what)]
     except FilterkitError as error:
-        return None, [*wrong, str(error) if error.where else at_line(path / spec.prompt, {}, (), error.what)]
-    return (None if wrong else Filter(path, spec, prompt)), wrong
+        return "", [str(error) if error.where else f"{path / name}: {error.what}"]
+    return prompt, []
 
 
 def _read_prompt(root: Path, name: str) -> str:
@@ -181,19 +191,39 @@ def at_line(file: Path, lines: Lines, loc: Loc, what: str) -> str:
     return f"{file}:{line}: {what}" if line else f"{file}: {what}"
 
 
-def explain(error: ValidationError) -> list[tuple[Loc, str]]:
-    """A pydantic error as (path, plain words) per problem, with a guess for a misspelt key."""
+def explain(error: ValidationError, model: type[BaseModel] | None = None) -> list[tuple[Loc, str]]:
+    """A pydantic error as (path, plain words) per problem; with the `model`, misspelt keys get a guess."""
+    items = error.errors(include_url=False)
     out: list[tuple[Loc, str]] = []
-    for item in error.errors(include_url=False):
+    for item in items:
         loc = tuple(item["loc"])
         name = ".".join(str(p) for p in loc)
         if item["type"] == "extra_forbidden":
-            out.append((loc, f"unknown key {name!r}"))
+            near = get_close_matches(str(loc[-1]), _keys_at(model, loc[:-1]), 1)
+            out.append((loc, f"unknown key {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")))
         elif item["type"] == "missing":
             out.append((loc, f"{name!r} is missing"))
+        elif item["type"] == "too_short" and any(o["loc"][: len(loc)] == loc != o["loc"] for o in items):
+            continue  # an item that is wrong counts as missing; it has been told
         else:
             what = item["msg"].removeprefix("Value error, ")
             given = item.get("input")
             shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
             out.append((loc, f"{name}: {what[:1].lower()}{what[1:]}{shown[:100]}" if name else what))
     return out
+
+
+def _keys_at(model: type[BaseModel] | None, loc: Loc) -> list[str]:
+    """The keys that a model knows at a path; keys of mappings and indices of lists are passed over."""
+    for part in loc:
+        fields = {f.alias or n: f for n, f in model.model_fields.items()} if model else {}
+        if part in fields:
+            model = next(_models_in(fields[str(part)].annotation), None)
+    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -41,27 +40,19 @@ def check_options(backend: type[Backend[Any]], kind: str, name: str, options: Ma
     try:
         return backend.Options.model_validate(dict(options))
     except ValidationError as error:
-        _, what, guess = _explain_options(error, backend)[0]
-        fix = f"{guess} `filterkit plugins show {name}` lists the options".strip()
-        raise ConfigError(what, where=f"{kind} {name}", fix=fix) from error
+        what = explain(error, backend.Options)[0][1]
+        raise ConfigError(
+            what, where=f"{kind} {name}", fix=f"`filterkit plugins show {name}` lists the options"
+        ) from error
 
 
-def option_problems(backend: type[Backend[Any]], options: Mapping[str, Any]) -> list[tuple[Loc, str, str]]:
-    """All that is wrong with a backend's options: (path, plain words, a guess for a misspelt option or nothing)."""
+def option_problems(backend: type[Backend[Any]], options: Mapping[str, Any]) -> list[tuple[Loc, str]]:
+    """All that is wrong with a backend's options, as (path, plain words)."""
     try:
         backend.Options.model_validate(dict(options))
     except ValidationError as error:
-        return _explain_options(error, backend)
+        return explain(error, backend.Options)
     return []
-
-
-def _explain_options(error: ValidationError, backend: type[Backend[Any]]) -> list[tuple[Loc, str, str]]:
-    names = [field.alias or name for name, field in backend.Options.model_fields.items()]
-    found = []
-    for loc, what in explain(error):
-        near = get_close_matches(str(loc[0]), names, 1) if len(loc) == 1 and what.startswith("unknown") else []
-        found.append((loc, what, f"Did you mean {near[0]!r}?" if near else ""))
-    return found
 
 
 def describe(name: str, kind: str | None = None) -> list[dict[str, Any]]:

@@ -115,6 +115,8 @@ class Plugins:
                 plugin.state, plugin.problem = "off", f"switched off by {DISABLE}"
                 continue
             self._load(plugin, entry_point.load)
+            if plugin.state == "broken":
+                warnings.warn(f"plugin {plugin.name!r} of {plugin.where} is broken: {plugin.problem}", stacklevel=2)
 
     def add(self, module: ModuleType, dist: str = "this process", version: str = "0") -> None:
         """Register a plugin module by hand (tests, notebooks); PluginError when it is broken."""
@@ -125,7 +127,7 @@ class Plugins:
         self.found.append(plugin)
 
     def _load(self, plugin: Plugin, load: Callable[[], Any]) -> None:
-        """Import and register one plugin. Whatever goes wrong in it becomes its state and one warning."""
+        """Import and register one plugin. Whatever goes wrong in it becomes its state and its problem."""
         module = None
         try:
             module = load()
@@ -140,7 +142,6 @@ class Plugins:
                 self._manager.unregister(module)
             plugin.entries = []
             plugin.state, plugin.problem = "broken", _explain(error)
-            warnings.warn(f"plugin {plugin.name!r} of {plugin.where} is broken: {plugin.problem}", stacklevel=2)
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """Every registered backend, by kind and name."""

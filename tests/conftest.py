@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from helpers import Workspace, dist
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -84,3 +86,39 @@ def cli(tmp_path: Path) -> Cli:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toys, installed in a folder."""
+    return dist(tmp_path_factory.mktemp("toys") / "site")
+
+
+@pytest.fixture
+def toys(toy_site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toys, known in this process until the test ends."""
+    monkeypatch.syspath_prepend(str(toy_site))
+    monkeypatch.setattr("filterkit.plugins._plugins", None)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, toy_site: Path) -> Workspace:
+    """An empty workspace with the tiny filter."""
+    root = tmp_path / "workspace"
+    root.mkdir()
+    return Workspace(root, toy_site)
+
+
+@pytest.fixture(scope="session")
+def _validated(tmp_path_factory: pytest.TempPathFactory, toy_site: Path) -> Path:
+    root = tmp_path_factory.mktemp("validated") / "workspace"
+    root.mkdir()
+    Workspace(root, toy_site).validated()
+    return root
+
+
+@pytest.fixture
+def ready(tmp_path: Path, toy_site: Path, _validated: Path) -> Workspace:
+    """A workspace of its own with labels.jsonl, data/ and a validated student/."""
+    shutil.copytree(_validated, tmp_path / "workspace")
+    return Workspace(tmp_path / "workspace", toy_site)

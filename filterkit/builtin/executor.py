@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, ClassVar
@@ -135,13 +136,14 @@ def _interrupts_held() -> Iterator[None]:
     felt: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _frame: felt.append(number))
     if sys.platform != "win32":  # the child inherits the mask
+        resource_tracker.ensure_running()  # its first start would unblock SIGINT again
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         if sys.platform != "win32":
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
     if felt:
         signal.raise_signal(signal.SIGINT)
 
@@ -187,8 +189,7 @@ def _stop(workers: Iterable[_Worker]) -> None:
 
 def _serve(pipe: Connection, job: Job) -> None:
     """A worker process's life: build once, then one shard after the other until the pipe closes."""
-    if sys.platform == "win32":  # elsewhere it was born with SIGINT blocked
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to feel, who ends its workers
     read, make_worker, write, max_retries = job
     try:
         work = make_worker()

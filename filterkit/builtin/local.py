@@ -42,7 +42,9 @@ _ID = re.compile(r"[0-9a-f]{16}")
 class LocalOptions(Options):
     """Where the copies go."""
 
-    path: str = Field("deployments", min_length=1, description="root folder; every filter gets its own folder in it")
+    path: str = Field(
+        "deployments", min_length=1, description="root folder, from the workspace on; every filter gets its own in it"
+    )
 
 
 class LocalDeployer(Deployer[LocalOptions]):
@@ -52,7 +54,7 @@ class LocalDeployer(Deployer[LocalOptions]):
 
     def __init__(self, options: LocalOptions, spec: FilterSpec, ctx: Context) -> None:
         super().__init__(options, spec, ctx)
-        self._root = Path(options.path).absolute() / spec.name
+        self._root = (ctx.root / Path(options.path).expanduser()).absolute() / spec.name
         self._versions = self._root / "versions"
         self._current = self._root / "current.json"
 

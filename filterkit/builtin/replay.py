@@ -37,7 +37,7 @@ class ReplayOptions(OracleOptions):
     """Where the recordings lie."""
 
     labels: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
-        min_length=1, description="files or globs of labelled articles: what this oracle remembers"
+        min_length=1, description="files or globs of labelled articles, from the workspace on: what it remembers"
     )
     model: str = Field("recorded", description="name under which the answers are stored")
     latency_s: float = Field(0.0, ge=0, le=60, description="seconds every answer takes, to rehearse a slow provider")
@@ -60,7 +60,7 @@ class ReplayOracle(Oracle[ReplayOptions]):
 
     def _read(self) -> dict[bytes, tuple[str, Label]]:
         known: dict[bytes, tuple[str, Label]] = {}
-        for article, label in read_labelled(self.options.labels, self.spec):
+        for article, label in read_labelled([self.ctx.root / name for name in self.options.labels], self.spec):
             key = _key(fence(sent_text(self.spec, article)))
             first_id, first = known.setdefault(key, (article.id, label))
             if dict(first.scores) != dict(label.scores):

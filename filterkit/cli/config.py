@@ -63,10 +63,10 @@ def _wrong_options(config: Config) -> Iterator[str]:
             backend = plugins().load(kind, name)
         except PluginError:
             continue  # said by the command that needs it
-        for loc, what, guess in option_problems(backend, options):
+        for loc, what in option_problems(backend, options):
             if not what.endswith("is missing"):
                 where = config.origin(".".join([kind, *map(str, loc)]))
-                yield f"{where}: {kind} {name}: {what} {guess}".rstrip()
+                yield f"{where}: {kind} {name}: {what}"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

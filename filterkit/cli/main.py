@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -38,6 +40,14 @@ PIPE_CLOSED = 141
 class LazyGroup(click.Group):
     """Knows its commands by name; imports one when it is called."""
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _reader_may_leave():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader_may_leave():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS, *added_commands(COMMANDS)]
 
@@ -67,6 +77,15 @@ class LazyGroup(click.Group):
             rows.append((name, f"(from {' and '.join(map(whose, claims))})"))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """`filterkit … | head`: click's own answer to it is exit code 1, which here is a gate's no."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(PIPE_CLOSED) from None
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -106,10 +125,6 @@ def run(args: list[str] | None = None) -> int:
     except BrokenPipeError:  # `filterkit … | head`, seen when the last lines are flushed
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what Python flushes at exit goes nowhere
         return PIPE_CLOSED
-    except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):  # click's own answer to it is exit code 1, a gate's no
-            return PIPE_CLOSED
-        raise
     except OSError as error:
         if error.errno is None:
             return _bug(error)

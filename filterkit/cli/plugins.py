@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from filterkit.cli.added import GROUP, added_commands, is_off
+from filterkit.cli.added import added_commands, entry_points, is_off
 from filterkit.cli.common import json_option, print_json, print_table
 from filterkit.plugins import DISABLE, Listed, plugins
 
@@ -53,7 +52,7 @@ def _commands() -> list[Listed]:
 
     lines: list[Listed] = []
     rivals = added_commands(COMMANDS)
-    for entry_point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name):
+    for entry_point in entry_points():
         dist = entry_point.dist
         state, about = "ok", f"filterkit {entry_point.name}"
         if is_off(entry_point):

@@ -20,6 +20,8 @@ from filterkit.cli.common import (
     student_dir,
     workspace_option,
 )
+from filterkit.config import Config
+from filterkit.errors import FilterkitError
 from filterkit.filters import load_filter
 from filterkit.io import parse_fields
 from filterkit.pipeline.score import Progress, ScoreReport, score
@@ -60,7 +62,7 @@ def command(
     if students and len(students) != len(filters):
         raise click.UsageError(f"{len(filters)} filters need as many --student, not {len(students)}")
     config = configure(None, workspace, "executor", executor, options)
-    folders = students or tuple(student_dir(config, load_filter(f)) for f in filters)
+    folders = students or tuple(_student_of(config, f) for f in filters)
     with Stop() as stop:
         report = score(
             list(zip(filters, folders, strict=True)),
@@ -79,6 +81,14 @@ def command(
     else:
         show(report)
     return 0 if report.complete else 3
+
+
+def _student_of(config: Config, name: str) -> Path:
+    """Where the filter's student lies. A filter that cannot be loaded has none, and `score` says why."""
+    try:
+        return student_dir(config, load_filter(name))
+    except FilterkitError:
+        return Path("no-student")
 
 
 def progress_line() -> Callable[[Progress], None]:

@@ -129,6 +129,8 @@ def prepare_labels(
 
 def _variant(config: Config, filter: Filter) -> dict[str, Any]:
     """What the configured oracle adds to the question. Labels may outlive the plugin that made them: then nothing."""
+    if not config.backends.get("oracle"):
+        return {}
     try:
         _, oracle = make_oracle(config, filter)
     except PluginError:

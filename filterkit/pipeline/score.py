@@ -1,8 +1,9 @@
 """score: new articles in, verdicts out, as shards that survive a kill.
 
-The state of a run lies in `OUTPUT.run/`: plan.json (inputs, students, policies, shards), one part per finished
-shard and, written after it, its counts. A rerun skips what is done; the output is joined from the parts at the
-end and appears whole. So memory does not grow with the input, and nothing is ever half there.
+The state of a run lies in `OUTPUT.run/`: plan.json (inputs, students, policies, shards) and in a folder named by the
+plan's hash one part per finished shard and, written after it, its counts. A rerun skips what is done; the output is
+joined from the parts at the end and appears whole. So memory does not grow with the input, and nothing is ever half
+there. A worker that outlived its killed parent writes into its own plan's folder, or what would be there anyway.
 """
 
 from __future__ import annotations
@@ -14,21 +15,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from filterkit.contracts import Context, Executor
-from filterkit.errors import ConfigError, FilterkitError, StoppedEarly
+from filterkit.errors import ConfigError, FilterkitError, InputError, StoppedEarly
 from filterkit.files import atomic_write, locked, read_json, write_json
 from filterkit.filters import load_filter
-from filterkit.io import expand
+from filterkit.io import expand, refuse_to_overwrite, rejects_name
 from filterkit.manifest import load_manifest
 from filterkit.options import make_backend
-from filterkit.pipeline.shards import Counts, Judge, ShardWriter, make_worker, read_shard
-from filterkit.records import Record, Shard, ShardResult
-from filterkit.rows import count_rows
+from filterkit.pipeline.shards import Counts, Judge, ShardWriter, close_inputs, make_worker, read_shard
+from filterkit.plugins import plugins
+from filterkit.records import Record, Shard, ShardResult, canonical_json, sha256_text
+from filterkit.rows import compress, count_rows
 from filterkit.spec import FilterSpec
 from filterkit.student import check_fits, make_postfilter
 
+PLAN = "plan.json"
+OUTPUT_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 SHARD_ROWS = 5_000
 COPY_BYTES = 1 << 20
 
@@ -49,6 +53,11 @@ class Plan(Record):
     judges: tuple[Judge, ...]
     fields: dict[str, str]
     shards: tuple[Shard, ...]
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of this plan's parts."""
+        return sha256_text(canonical_json(self.model_dump(mode="json")))[:16]
 
 
 @dataclass(frozen=True)
@@ -101,17 +110,23 @@ def score(
     """Judge every article of `files` by each (filter, student folder) and write one row per article to `output`.
 
     A filter that cannot be loaded is skipped, unless none can. Raises ConfigError when a half-done run of
-    another plan is in the way (and not `restart`), StoppedEarly when `stop()` turned true.
+    another plan is in the way (and not `restart`) or `output` cannot be one, StoppedEarly when `stop()` turned true
+    or a shard failed.
     """
+    if not output.name.endswith(OUTPUT_SUFFIXES):
+        raise ConfigError(f"the output must end in one of {', '.join(OUTPUT_SUFFIXES)}", where=output)
+    rejects = output.with_name(rejects_name(output.name))
+    refuse_to_overwrite(files, output, rejects)
+    judges, skipped, spec = _judges(filters, device, threads)
     run = output.with_name(output.name + ".run")
     with locked(run / "lock", f"the run {output}"):
-        judges, skipped, spec = _judges(filters, device, threads)
         plan = _plan(judges, files, fields or {}, run, restart)
-        resumed = sum(_is_done(run, shard.id) for shard in plan.shards)
-        _work(plan, spec, run, output, executor, progress, stop)
-        counts, rejects = _join(plan, run, output)
+        resumed = sum(_is_done(run / plan.folder, shard.id) for shard in plan.shards)
+        _work(plan, spec, run / plan.folder, output, executor, progress, stop)
+        counts = _join(plan, run / plan.folder, output, rejects)
+        (run / PLAN).unlink()  # first: killed while the rest is removed, the next run does not rely on it
         shutil.rmtree(run, ignore_errors=True)
-    return ScoreReport(counts, resumed, output, rejects, skipped)
+    return ScoreReport(counts, resumed, output, rejects if counts.rejected else None, skipped)
 
 
 def _judges(
@@ -124,8 +139,9 @@ def _judges(
     for name, student in filters:
         try:
             loaded = load_filter(name)
-            manifest = load_manifest(student, verify=False)
+            manifest = load_manifest(student, verify=len(filters) > 1)  # a worker verifies what it loads
             check_fits(loaded, manifest, student)
+            plugins().load("model", manifest.format)
             make_postfilter(loaded.spec).close()
         except FilterkitError as error:
             if len(filters) == 1:
@@ -156,24 +172,37 @@ def _plan(
 ) -> Plan:
     """The plan of this run: the one on disk if it is the same, else a new one."""
     paths = expand(files)
+    for path in paths:
+        if not path.is_file():
+            raise InputError("is not a file that can be read twice", where=path, fix="Write its lines to a file first")
     stats = [(p.resolve(), p.stat()) for p in paths]
     inputs = tuple(InputFile(path=str(p), size=s.st_size, modified_ns=s.st_mtime_ns) for p, s in stats)
     wanted = Plan(inputs=inputs, judges=tuple(judges), fields=dict(fields), shards=())
-    file = run / "plan.json"
+    file = run / PLAN
     if file.is_file() and not restart:
-        found = Plan.model_validate(read_json(file))
-        if found.model_copy(update={"shards": ()}) == wanted:
+        found = _read_plan(file)
+        if found is not None and found.model_copy(update={"shards": ()}) == wanted:
             return found
         raise ConfigError(
             "a run with other inputs, students or policies is half done",
             where=run,
             fix="Finish it with the command it was started with, or discard it with --restart",
         )
-    for leftover in ("done", "parts"):
-        shutil.rmtree(run / leftover, ignore_errors=True)
+    file.unlink(missing_ok=True)
+    for leftover in run.iterdir():
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
     plan = wanted.model_copy(update={"shards": tuple(_shards([p for p, _ in stats]))})
     write_json(file, plan.model_dump(mode="json"))
     return plan
+
+
+def _read_plan(file: Path) -> Plan | None:
+    """The plan on disk; None when another version of filterkit wrote it."""
+    try:
+        return Plan.model_validate(read_json(file))
+    except ValidationError:
+        return None
 
 
 def _shards(paths: Sequence[Path]) -> Iterator[Shard]:
@@ -197,6 +226,7 @@ def _work(
     """Have the executor work on all shards that are not done."""
     total = sum(_rows(s) for s in plan.shards)
     finished = {s.id: _rows(s) for s in plan.shards if _is_done(run, s.id)}
+    failed: list[ShardResult] = []
     backend: Executor[Any] = make_backend("executor", *executor, spec, Context(workdir=run, stop=stop))
     try:
         results: Iterator[ShardResult] = backend.map_shards(
@@ -208,17 +238,24 @@ def _work(
         )
         for result in results:
             if result.error:
-                raise StoppedEarly(
-                    f"shard {result.shard} failed: {result.error}", fix="Run the same command again to go on"
-                )
+                failed.append(result)
+                continue
             finished[result.shard] = result.read
             progress(
                 Progress(shards=len(finished), of_shards=len(plan.shards), rows=sum(finished.values()), of_rows=total)
             )
             if stop():
-                raise StoppedEarly("stopped", where=run, fix="Run the same command again to go on")
+                break
     finally:
         backend.close()
+        close_inputs()
+    again = "Run the same command again to go on"
+    if failed:
+        raise StoppedEarly(
+            f"{len(failed)} of {len(plan.shards)} shards failed, the first: {failed[0].error}", where=output, fix=again
+        )
+    if len(finished) < len(plan.shards):
+        raise StoppedEarly(f"stopped after {len(finished)} of {len(plan.shards)} shards", where=output, fix=again)
 
 
 def _rows(shard: Shard) -> int:
@@ -229,21 +266,23 @@ def _is_done(run: Path, shard_id: str) -> bool:
     return (run / "done" / f"{shard_id}.json").is_file() and (run / "parts" / shard_id).is_file()
 
 
-def _join(plan: Plan, run: Path, output: Path) -> tuple[Counts, Path | None]:
-    """The parts as one output file, the rejects beside it, and the counts in sum."""
+def _join(plan: Plan, run: Path, output: Path, rejects: Path) -> Counts:
+    """The parts as one output file, the rejects (if any) in another, and the counts in sum."""
     counts = [Counts.model_validate(read_json(run / "done" / f"{s.id}.json")) for s in plan.shards]
     total = sum(counts, Counts())
-    _concatenate([run / "parts" / s.id for s in plan.shards], output)
-    rejects = output.with_name(output.name.split(".")[0] + ".rejected.jsonl")
-    if not total.rejected:
+    if total.rejected:
+        _concatenate([p for s in plan.shards if (p := run / "parts" / f"{s.id}.rejected").is_file()], rejects)
+    else:
         rejects.unlink(missing_ok=True)
-        return total, None
-    _concatenate([p for s in plan.shards if (p := run / "parts" / f"{s.id}.rejected").is_file()], rejects)
-    return total, rejects
+    _concatenate([run / "parts" / s.id for s in plan.shards], output)
+    return total
 
 
 def _concatenate(parts: Sequence[Path], output: Path) -> None:
+    """The parts one after the other; without any, what an empty file of the output's compression holds."""
     with atomic_write(output) as out:
+        if not any(part.stat().st_size for part in parts):
+            out.write(compress(output, b""))
         for part in parts:
             with part.open("rb") as source:
                 shutil.copyfileobj(source, out, COPY_BYTES)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +20,8 @@ from filterkit.rows import Row, compress, dump_line, numbered, open_bytes, read_
 from filterkit.student import Student, load_student
 
 BATCH = 1024
+BATCH_CHARS = 32_000_000
+"""A batch ends after so many characters, too: gigantic articles come in small batches."""
 
 
 class Judge(Record):
@@ -85,9 +87,21 @@ file is decompressed once per worker and not once per shard."""
 
 def read_shard(shard: Shard, *, fields: Mapping[str, str]) -> Iterator[Batch]:
     """The lines of a shard in batches."""
-    rows = iter(_rows_of(shard))
-    while batch := list(islice(rows, BATCH)):
+    batch: list[Row] = []
+    chars = 0
+    for row in _rows_of(shard):
+        batch.append(row)
+        chars += _chars(row)
+        if len(batch) == BATCH or chars >= BATCH_CHARS:
+            yield Batch(shard.uri, batch, fields)
+            batch, chars = [], 0
+    if batch:
         yield Batch(shard.uri, batch, fields)
+
+
+def _chars(row: Row) -> int:
+    """Roughly how long a row is: what it holds as text."""
+    return len(row[1]) if isinstance(row[1], str) else sum(len(v) for v in row[1].values() if isinstance(v, str))
 
 
 def _rows_of(shard: Shard) -> Iterator[Row]:
@@ -98,13 +112,14 @@ def _rows_of(shard: Shard) -> Iterator[Row]:
         return
     file, at = _cursor.pop(shard.uri, (None, 0))
     if file is None or at > first:
-        _close_cursor()
+        close_inputs()
         file, at = open_bytes(path), 0
     yield from numbered(file, first, last, at)
     _cursor[shard.uri] = (file, last)  # reached only when the shard was read to its end
 
 
-def _close_cursor() -> None:
+def close_inputs() -> None:
+    """Close what `read_shard` keeps open in this process."""
     for file, _ in _cursor.values():
         file.close()
     _cursor.clear()
@@ -186,7 +201,7 @@ def _prefilter(student: Student) -> Prefilter[Any] | None:
     if choice is None:
         return None
     made: Prefilter[Any] = make_backend(
-        "prefilter", choice.use, choice.options, student.spec, Context(workdir=Path(student.manifest.run_id))
+        "prefilter", choice.use, choice.options, student.spec, Context(workdir=Path(tempfile.gettempdir()))
     )
     return made
 

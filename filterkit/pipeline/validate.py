@@ -229,7 +229,7 @@ def _out_of_fold(
         if not kept.is_file():
             parts = [subset(everything, np.flatnonzero(rows)) for rows in (~held & ~val, val, held)]
             scores = _one_fold(filter, manifest, parts[0], parts[1], parts[2].texts, out, stop, root)
-            write_json(kept, np.where(np.isnan(scores), None, scores.astype(np.float64)).tolist())
+            write_json(kept, [[None if np.isnan(v) else v for v in row] for row in scores.tolist()])
             shutil.rmtree(out / "student", ignore_errors=True)
         predictions[held] = np.array(read_json(kept), dtype=np.float32)
     return predictions, everything.targets

@@ -47,7 +47,7 @@ class ToyOracle(Oracle[OracleOptions]):
     deterministic: ClassVar[bool] = True
 
     async def complete(self, request: OracleRequest) -> Reply:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.001)
         scores: dict[str, Any] = {}
         for name, schema in request.json_schema["properties"].items():
             digest = hashlib.sha256((name + request.article).encode("utf-8", "surrogatepass")).digest()

@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 HEAD = "from filterkit.api import hookimpl\n"
-ORACLE = HEAD + "@hookimpl\ndef register_oracles(register):\n    register('acme', 'acme_kit.oracle:Acme', summary='asks')\n"
+ORACLE = (
+    HEAD + "@hookimpl\ndef register_oracles(register):\n    register('acme', 'acme_kit.oracle:Acme', summary='asks')\n"
+)
 BACKEND = """
 from typing import ClassVar, Literal
 from pydantic import BaseModel, Field

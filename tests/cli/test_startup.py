@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,9 +34,9 @@ def imported(arguments: list[str], names: tuple[str, ...], path: str = "") -> li
     return line.split()[1:]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
 def test_help_imports_click_and_nothing_of_weight(arguments: list[str]) -> None:
-    names = (*HEAVY, "pluggy", "filterkit.plugins", "filterkit.config", "filterkit.cli.label")
+    names = (*HEAVY, "pluggy", "importlib.metadata", "filterkit.plugins", "filterkit.config", "filterkit.cli.label")
     assert imported(arguments, names) == []
 
 
@@ -59,3 +62,39 @@ def test_the_public_modules_import_nothing_of_weight() -> None:
         [sys.executable, "-c", code.format(names=HEAVY)], capture_output=True, text=True, check=True
     )
     assert result.stdout.split() == []
+
+
+def test_an_added_command_in_a_zip_is_found_too(cli: Any, tmp_path: Path) -> None:
+    """The short cut past importlib.metadata must never hide a command."""
+    (tmp_path / "site").mkdir()
+    archive = tmp_path / "acme.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("acme_kit-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: acme-kit\nVersion: 1.0\n")
+        file.writestr("acme_kit-1.0.dist-info/entry_points.txt", "[filterkit.commands]\nacme = acme_kit:acme\n")
+        file.writestr(
+            "acme_kit.py", "import click\nacme = click.Command('acme', callback=lambda: click.echo('hello'))\n"
+        )
+    assert "(from acme-kit 1.0)" in cli("--help", PYTHONPATH=str(archive)).stdout
+    assert cli("acme", PYTHONPATH=str(archive)).stdout == "hello\n"
+
+
+def test_thirty_plugins_cost_little(cli: Any, site: Any) -> None:
+    """One broken among them, one warning. benchmarks/startup.py prints the figures; this only catches a blow-up."""
+    for number in range(30):
+        register = f"register('dummy-{number}', 'a.b:C')"
+        source = f"from filterkit.api import hookimpl\n@hookimpl\ndef register_oracles(register): {register}\n"
+        site.add(f"dummy-{number}", "1.0", plugin=source if number != 15 else "import a_module_that_is_not_there")
+
+    def fastest(**env: str) -> float:
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            result = cli("plugins", **env)
+            times.append(time.perf_counter() - started)
+            assert result.returncode == 0
+        return min(times)
+
+    warned = cli("plugins").stderr.splitlines()
+    assert len(warned) == 1
+    assert "dummy-15 1.0 is broken" in warned[0]
+    assert fastest() - fastest(PYTHONPATH="") < 0.15

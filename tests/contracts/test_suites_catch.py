@@ -42,7 +42,7 @@ def load(name: str) -> ModuleType:
 def variants(name: str) -> dict[str, str]:
     """Broken backend -> the test that must catch it."""
     found = [v for v in vars(load(name)).values() if isinstance(v, type) and "caught_by" in vars(v)]
-    return {v.__name__: v.caught_by for v in found}
+    return {v.__name__: vars(v)["caught_by"] for v in found}
 
 
 @functools.cache
@@ -73,6 +73,7 @@ def test_a_broken_backend_is_caught(name: str, variant: str) -> None:
     failed = [test for test, passed in results.items() if not passed]
     assert expected in results, f"the suite has no test {expected}"
     assert expected in failed, f"{variant} broke its promise and {expected} passed; failed: {failed}"
+    assert len(failed) <= len(results) * 0.6, f"{variant} is broken all over and shows nothing: {failed}"
 
 
 def test_every_test_of_every_suite_has_been_seen_to_fail() -> None:

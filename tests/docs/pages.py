@@ -26,7 +26,8 @@ class Block:
 def all_pages() -> list[Path]:
     """Every Markdown page of this repository that people read."""
     tops = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "NOTICE.md")]
-    return [*tops, *sorted(DOCS.rglob("*.md")), *sorted(ROOT.glob("examples/**/*.md"))]
+    docs = [page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "_intro"]  # those are parts of pages
+    return [*tops, *docs, *sorted(ROOT.glob("examples/**/*.md"))]
 
 
 def blocks(page: Path, *infos: str) -> list[Block]:

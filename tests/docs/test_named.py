@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 import filterkit
 from filterkit import api, config, contracts, errors, hookspecs, testing
+from filterkit.cli import main
 from filterkit.cli.main import COMMANDS, cli
 from filterkit.manifest import Manifest
 from filterkit.pipeline.data import DataFile
@@ -129,12 +130,19 @@ def test_files(model: type[BaseModel]) -> None:
     assert not missing(own, page("files.md") + page("api.md"))
 
 
-@pytest.mark.parametrize(("name", "command"), commands(cli), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(("name", "command"), list(commands(cli)), ids=lambda v: v if isinstance(v, str) else "")
 def test_commands_and_options(name: str, command: click.Command) -> None:
     text = section(page("cli.md"), name)
     assert text, f"cli.md has no section {name}"
     options = [o for p in command.params if isinstance(p, click.Option) and not p.hidden for o in p.opts]
     assert not missing([*options, *(o for o in ["-O"] if o in options)], text)
+
+
+def test_exit_codes() -> None:
+    kinds = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, errors.FilterkitError)]
+    codes = {kind.exit_code for kind in kinds} | {0, 3, main.BUG, main.INTERRUPTED, main.PIPE_CLOSED}
+    rows = re.findall(r"^\| (\d+) \|", page("cli.md"), re.M)
+    assert {int(row) for row in rows} == codes
 
 
 def test_exceptions() -> None:

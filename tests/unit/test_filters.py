@@ -73,11 +73,18 @@ def test_finding_an_installed_filter_runs_none_of_its_code(local_site: Any, tmp_
     assert package not in sys.modules
 
 
+def test_not_even_a_parent_package_is_run(local_site: Any, tmp_path: Path) -> None:
+    files = {"acme_parent/__init__.py": f"open({str(tmp_path / 'ran')!r}, 'w')", "acme_parent/data/v1/filter.yaml": ""}
+    local_site.add("acme", entry_points={"filterkit.filters": {"nested": "acme_parent.data"}}, files=files)
+    assert [row[2] for row in installed_filters() if row[0] == "nested"] == [None]
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_misspelt_name_gets_a_guess(local_site: Any) -> None:
     install(local_site, "newsworthy", "1")
-    with pytest.raises(SpecError, match="no installed filter 'newswothy'. Did you mean 'newsworthy'?"):
+    with pytest.raises(SpecError, match=r"no installed filter 'newswothy'\. Did you mean 'newsworthy'\?"):
         load_filter("newswothy")
-    with pytest.raises(SpecError, match="Installed filters: .*newsworthy"):
+    with pytest.raises(SpecError, match=r"Installed filters: .*newsworthy"):
         load_filter("zzz")
 
 
@@ -119,10 +126,18 @@ scael: {min: 0}
         "filter.yaml:7",
         "filter.yaml:8",
     ]
-    assert "filter.yaml:7: unknown key 'dimensions.1.wieght'" in said
-    assert "filter.yaml:8: unknown key 'scael'" in said
+    assert "filter.yaml:7: unknown key 'dimensions.1.wieght'; did you mean 'weight'?" in said
+    assert "filter.yaml:8: unknown key 'scael'; did you mean 'scale'?" in said
     with pytest.raises(SpecError, match=r"\(and 3 more\)\. `filterkit check .*` lists everything"):
         load_filter(folder)
+
+
+def test_a_fault_in_an_item_is_not_told_twice_and_the_rubric_is_checked_too(tmp_path: Path) -> None:
+    text = YAML.format(name="news", version="1").replace("weight: 1", "weight: -1")
+    folder = make_filter(tmp_path / "f", text, prompt="no place for it")
+    first, second = check_filter(folder)
+    assert first.startswith(f"{folder}/filter.yaml:5: dimensions.0.weight: ")
+    assert second.startswith(f"{folder}/prompt.md: must hold")
 
 
 def test_what_only_the_whole_shows_has_lines_too(tmp_path: Path) -> None:

@@ -194,6 +194,15 @@ def test_a_plugin_can_be_switched_off(local_site: Any, monkeypatch: pytest.Monke
         plugins.load("oracle", "acme")
 
 
+def test_a_dist_can_be_switched_off_by_any_spelling_of_its_name(
+    local_site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FILTERKIT_DISABLE_PLUGINS", "acme-odd-name")
+    source = registers("oracle", "acme", BACKENDS["oracle"])
+    local_site.add("Acme_Odd.name", entry_points={"filterkit": {"p": "acme_odd"}}, files={"acme_odd.py": source})
+    assert not load_quietly().claims("oracle", "acme")
+
+
 def test_switching_one_off_ends_a_conflict(local_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for dist in ("acme-one", "acme-two"):
         local_site.add(dist, plugin=registers("oracle", "acme", BACKENDS["oracle"]))
@@ -316,6 +325,8 @@ def test_a_question_that_fails_stops_what_was_about_to_happen() -> None:
 
 
 def test_a_plugin_added_by_hand_must_be_sound() -> None:
-    with pytest.raises(PluginError, match="did you mean 'register_oracles'"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        Plugins().add(observer("by_hand", register_oracels=lambda register: None))
+    plugins = load_quietly()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(PluginError, match="did you mean 'register_oracles'"):
+            plugins.add(observer("by_hand", register_oracels=lambda register: None))

@@ -1,6 +1,7 @@
 """Run by test_executor.py as a program: FOLDER WORKERS RETRIES PLAN…, where a plan is what becomes of a shard.
 
-ok; die (the worker is killed each time); die-once; slow (sleeps until killed); broken-worker (make_worker fails).
+ok; ok-then-stop (its result makes ctx.stop true);
+die (the worker is killed each time); die-once; slow (sleeps until killed); broken-worker (make_worker fails).
 Prints the results as JSON lines, the pids of the workers stand in FOLDER/pids.
 """
 

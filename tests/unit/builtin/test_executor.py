@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,8 @@ def test_a_worker_that_dies_while_it_starts_ends_the_run(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_further_shard_is_begun_after_stop(tmp_path: Path, workers: int) -> None:
-    results = run(tmp_path, workers, "ok-then-stop", *["ok"] * 9)
-    assert 1 <= len(results) <= workers + 1
+    results = run(tmp_path, workers, *["ok-then-stop"] * 9)
+    assert 1 <= len(results) <= workers, "only what was under way is finished"
 
 
 @pytest.mark.parametrize("to_group", [True, False], ids=["terminal", "parent-only"])
@@ -135,7 +136,7 @@ def test_leaving_early_leaves_no_process_behind(tmp_path: Path) -> None:
     options: Any = LocalExecutor.Options.model_validate({"workers": 2})
     one = LocalExecutor(options, tiny_spec(), fake_context(tmp_path))
     shards = suite.ExecutorContract().shards(tmp_path, 0, 0, 0, 0)
-    make_worker = suite.partial(suite.make_worker, tmp_path)
+    make_worker = partial(suite.make_worker, tmp_path)
     results = one.map_shards(shards, suite.read, make_worker, suite.write, done=lambda _id: False)
     next(iter(results))
     assert multiprocessing.active_children()

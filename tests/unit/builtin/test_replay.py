@@ -23,7 +23,9 @@ def ask(tmp_path: Path, spec: FilterSpec, article: Article, **options: Any) -> R
     async def main() -> Reply:
         oracle = make_backend("oracle", "replay", options, spec, fake_context(tmp_path))
         await oracle.open()
-        return await oracle.complete(make_request(spec, article, model="recorded"))
+        reply = await oracle.complete(make_request(spec, article, model="recorded"))
+        assert isinstance(reply, Reply)
+        return reply
 
     return asyncio.run(main())
 
@@ -98,7 +100,8 @@ def test_a_missing_file_and_one_without_scores_are_named(tmp_path: Path) -> None
 
 
 def test_options_are_checked_before_anything_is_read(tmp_path: Path) -> None:
-    for options in ({}, {"labels": []}, {"labels": ["x"], "latency_s": -1}, {"label": "x"}):
+    wrong: list[dict[str, Any]] = [{}, {"labels": []}, {"labels": ["x"], "latency_s": -1}, {"label": "x"}]
+    for options in wrong:
         with pytest.raises(ConfigError):
             make_backend("oracle", "replay", options, tiny_spec(), fake_context(tmp_path))
 

@@ -94,7 +94,12 @@ def _svd(matrix: Any, rank: int, seed: int) -> tuple[F32, F32]:
     draw = np.random.default_rng(seed).standard_normal((rows, min(rank + _OVERSAMPLE, rows)), dtype=np.float32)
     basis = np.linalg.qr(draw)[0]
     for _ in range(_POWER_STEPS):
-        basis = np.linalg.qr(matrix @ np.linalg.qr(matrix.T @ basis)[0])[0]
-    _, strengths, right = np.linalg.svd((matrix.T @ basis).T, full_matrices=False)
-    kept = strengths[:rank] > 1e-3 * strengths[0]
-    return np.ascontiguousarray(right[:rank][kept].T), strengths[:rank][kept]
+        basis = np.linalg.qr(matrix @ (matrix.T @ basis))[0]
+    wide = matrix.T @ basis
+    # the decomposition of [v, r] through its small square [r, r]: v is tens of thousands
+    squares, turn = np.linalg.eigh((wide.T @ wide).astype(np.float64))
+    strengths = np.sqrt(np.maximum(squares[::-1], 0))[:rank]
+    kept = strengths > 1e-3 * strengths[0]
+    strengths = strengths[kept]
+    directions = wide @ (turn[:, ::-1][:, :rank][:, kept] / strengths).astype(np.float32)
+    return directions, strengths.astype(np.float32)
