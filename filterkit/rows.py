@@ -162,7 +162,7 @@ def compress(path: Path, data: bytes) -> bytes:
     if path.suffix == ".gz":
         return gzip.compress(data, 6, mtime=0)
     if path.suffix == ".zst":
-        return _zstandard().compress(data)  # type: ignore[no-any-return]
+        return _zstandard().ZstdCompressor(write_checksum=True).compress(data)  # type: ignore[no-any-return]
     return data
 
 

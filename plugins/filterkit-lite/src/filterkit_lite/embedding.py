@@ -66,11 +66,11 @@ class StaticEmbedding:
         digest.update(self.tokenizer_json.encode())
         return digest.hexdigest()
 
-    def tokenise(self, texts: Sequence[str], *, parallel: bool) -> list[list[int]]:
-        """Token ids of each text, without special tokens. `parallel` lets the tokenizer use all cores."""
-        batches = [texts] if parallel else [[text] for text in texts]
+    def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, without special tokens."""
+        # one at a time: a longer batch would take all cores, whatever the caller's limit
         encode = self._tokenizer.encode_batch_fast
-        return [one.ids for batch in batches if batch for one in encode(list(batch), add_special_tokens=False)]
+        return [encode([text], add_special_tokens=False)[0].ids for text in texts]
 
     def pool(self, ids: Sequence[Sequence[int]]) -> F32:
         """Mean vector of each token list, scaled to unit length, [n, e]; zeros where there is no token."""
@@ -83,15 +83,16 @@ class StaticEmbedding:
 def unit_rows(rows: F32) -> F32:
     """Rows [n, k] scaled to length 1; a row of zeros stays as it is."""
     length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    scaled: F32 = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return scaled
 
 
-def find_embedding(name: str) -> StaticEmbedding:
+def find_embedding(name: str, root: Path = Path()) -> StaticEmbedding:
     """The embedding that an option names: "wordllama", or a folder with one .safetensors file and a tokenizer.json.
 
-    Raises ConfigError.
+    A relative folder starts at `root`. Raises ConfigError.
     """
-    weights, tokenizer = _wordllama() if name == WORDLLAMA else _folder(Path(name))
+    weights, tokenizer = _wordllama() if name == WORDLLAMA else _folder(root / name)
     try:
         tensors = load_file(weights)
         matrices = [tensor for tensor in tensors.values() if tensor.ndim == 2]

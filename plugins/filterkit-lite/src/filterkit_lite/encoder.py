@@ -49,27 +49,30 @@ class Encoder:
         reading = (embedding, self.max_tokens, self.keep, ngrams.SHORTEST, ngrams.LONGEST, ngrams.BITS)
         return hashlib.sha256(repr(reading).encode()).hexdigest()
 
-    def encode(self, texts: Sequence[str], *, parallel: bool = False) -> Encoded:
+    def encode(self, texts: Sequence[str]) -> Encoded:
         """The encoding of n >= 0 texts; a row depends on its text only."""
         if self.embedding is None:
             read = [cut(_clean(text), self.max_tokens * _BLIND, self.keep) for text in texts]
             vectors = np.zeros((len(texts), 0), dtype=np.float32)
         else:
-            read, ids = self._read(self.embedding, texts, parallel)
+            read, ids = self._read(self.embedding, texts)
             vectors = self.embedding.pool(ids)
         length = np.log1p(np.array([len(text) for text in read], dtype=np.float32))
         return Encoded(vectors, ngrams.count(read), length)
 
-    def _read(
-        self, embedding: StaticEmbedding, texts: Sequence[str], parallel: bool
-    ) -> tuple[list[str], list[list[int]]]:
+    def vectors(self, texts: Sequence[str]) -> F32:
+        """Only the vectors [n, e] of an encoding."""
+        assert self.embedding is not None
+        return self.embedding.pool(self._read(self.embedding, texts)[1])
+
+    def _read(self, embedding: StaticEmbedding, texts: Sequence[str]) -> tuple[list[str], list[list[int]]]:
         """The part of each text that is read, and its tokens. The tokenizer never sees much more than that."""
         read = [_clean(cut(text, self.max_tokens * _USUAL, self.keep)) for text in texts]
-        ids = embedding.tokenise(read, parallel=parallel)
+        ids = embedding.tokenise(read)
         short = [i for i, text in enumerate(texts) if len(ids[i]) < self.max_tokens and len(read[i]) < len(text)]
         for i in short:
             read[i] = _clean(cut(texts[i], self.max_tokens * _MOST, self.keep))
-        for i, found in zip(short, embedding.tokenise([read[i] for i in short], parallel=parallel), strict=True):
+        for i, found in zip(short, embedding.tokenise([read[i] for i in short]), strict=True):
             ids[i] = found
         for i, found in enumerate(ids):
             if len(found) > self.max_tokens:

@@ -30,8 +30,8 @@ def soften(targets: F32, bins: F32, width: float) -> F32:
     # relative to the nearest bin, so that a narrow Gaussian between two bins does not vanish
     z2 = z * z
     weight = np.exp(-0.5 * (z2 - z2.min(axis=-1, keepdims=True)))
-    soft = weight / weight.sum(axis=-1, keepdims=True)
-    return np.nan_to_num(soft).astype(np.float32)
+    soft: F32 = np.nan_to_num(weight / weight.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return soft
 
 
 def distributions(raw: NDArray[Any]) -> F32:
@@ -52,4 +52,5 @@ def medians(probs: F32, bins: F32) -> F32:
     share = np.divide(half - below, inside, out=np.full_like(half, 0.5), where=inside > 0)
     step = bins[1] - bins[0]
     found = bins[at[..., 0]] + (share[..., 0] - np.float32(0.5)) * step
-    return np.clip(found, bins[0], bins[-1]).astype(np.float32)
+    inside_scale: F32 = np.clip(found, bins[0], bins[-1]).astype(np.float32)
+    return inside_scale

@@ -55,17 +55,15 @@ def learn(
     random = np.random.default_rng(seed)
     some = _sample(random, len(texts), limits.space_rows)
     space = NgramSpace.fit(
-        encoder.encode([texts[i] for i in some], parallel=True).grams,
+        encoder.encode([texts[i] for i in some]).grams,
         vocabulary=limits.vocabulary,
         components=limits.components,
         seed=seed,
     )
     project = Projector(space)
-    pieces = [
-        blocks(encoder.encode(texts[start : start + _PIECE], parallel=True), project)
-        for start in range(0, len(texts), _PIECE)
-    ]
-    parts = (_joined([p[0] for p in pieces]), _joined([p[1] for p in pieces]), _joined([p[2] for p in pieces]))
+    pieces = [blocks(encoder.encode(texts[start : start + _PIECE]), project) for start in range(0, len(texts), _PIECE)]
+    vectors, themes, lengths = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    parts = (vectors, themes, lengths)
     medians = [median_distance(part) for part in parts]
     bins = centres(*scale, limits.bins)
     histograms = soften(scores, bins, limits.width * (scale[1] - scale[0]))
@@ -97,7 +95,3 @@ def _sample(random: np.random.Generator, n: int, most: int) -> NDArray[np.intp]:
     if n <= most:
         return np.arange(n, dtype=np.intp)
     return np.sort(random.choice(n, size=most, replace=False)).astype(np.intp)
-
-
-def _joined(parts: list[F32]) -> F32:
-    return np.concatenate(parts)

@@ -32,16 +32,18 @@ class Ridge:
 
     def __call__(self, kernel: NDArray[np.floating]) -> F32:
         """Answers [n, d, k]."""
-        flat = kernel.astype(np.float32, copy=False) @ self.alpha.reshape(len(self.alpha), -1)
-        return flat.reshape(len(kernel), *self.offset.shape) + self.offset
+        flat: F32 = kernel.astype(np.float32, copy=False) @ self.alpha.reshape(len(self.alpha), -1)
+        answers: F32 = flat.reshape(len(kernel), *self.offset.shape) + self.offset
+        return answers
 
 
 def squared_distances(rows: F32, landmarks: F32) -> F32:
     """[n, m] squared Euclidean distances of rows [n, p] to landmarks [m, p]."""
-    found = rows @ (-2 * landmarks.T)
+    found: F32 = rows @ (-2 * landmarks.T)
     found += np.einsum("ij,ij->i", rows, rows)[:, None]
     found += np.einsum("ij,ij->i", landmarks, landmarks)[None, :]
-    return np.maximum(found, 0, out=found)
+    np.maximum(found, 0, out=found)
+    return found
 
 
 def fit(

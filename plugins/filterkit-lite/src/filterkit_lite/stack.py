@@ -30,7 +30,7 @@ class Settings:
     """weight of the n-gram block beside the embedding's 1"""
     length: float = 0.03
     """weight of the length of the text"""
-    gamma: float = 0.6
+    gamma: float = 1.0
     """the kernel is exp(-gamma · squared distance / median)"""
     penalty: float = 0.2
     """noise variance that the first ridge assumes"""

@@ -31,7 +31,7 @@ shapes, and a score must not depend on which texts stand beside it."""
 
 @dataclass(frozen=True)
 class Student:
-    """bins [b] in scale units; block_scale [3] multiplies the blocks of a text; landmarks [m, p] are texts so scaled."""
+    """bins [b] in scale units; block_scale [3] multiplies the blocks of a text; landmarks [m, p] are scaled texts."""
 
     space: NgramSpace
     block_scale: F32
@@ -48,7 +48,7 @@ class Student:
         rows = self.rows(blocks(encoded, project))
         padded = np.zeros((-(-len(rows) // _BATCH) * _BATCH, rows.shape[1]), dtype=np.float32)
         padded[: len(rows)] = rows
-        found = np.zeros((len(padded), len(self.stack.first.offset), len(self.bins)), dtype=np.float32)
+        found = np.zeros((len(padded), self.dimensions, len(self.bins)), dtype=np.float32)
         for start in range(0, len(padded), _BATCH):
             piece = slice(start, start + _BATCH)
             found[piece] = distributions(self.stack(squared_distances(padded[piece], self.landmarks)))
@@ -57,6 +57,11 @@ class Student:
     def scores(self, histograms: F32) -> F32:
         """Scores [n, d] in scale units."""
         return medians(histograms, self.bins)
+
+    @property
+    def dimensions(self) -> int:
+        """Scores per text."""
+        return len(self.stack.first.offset)
 
     @property
     def size(self) -> int:
@@ -71,7 +76,7 @@ def scaled(parts: tuple[F32, F32, F32], scale: F32) -> F32:
 
 
 def save(student: Student, encoder: Encoder, about: dict[str, Any], folder: Path) -> None:
-    """Write the artifact: two safetensors files, the tokenizer and the parameters as JSON. Equal students, equal bytes."""
+    """Write the artifact: safetensors, the tokenizer and the parameters as JSON. Equal students, equal bytes."""
     stack = student.stack
     tensors: dict[str, NDArray[Any]] = {
         "bins": student.bins,
@@ -129,7 +134,7 @@ def load_embedding(folder: Path) -> StaticEmbedding:
 
 def _build(tensors: dict[str, NDArray[Any]], facts: dict[str, Any]) -> Student:
     d, b = tensors["second.offset"].shape
-    m, p = tensors["landmarks"].shape
+    m = len(tensors["landmarks"])
     wanted = {
         "bins": (b,),
         "ngram.buckets": (len(tensors["ngram.projection"]),),

@@ -1,0 +1,164 @@
+"""Labels into splits."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import FILTER, labelled, read_jsonl, write_filter
+
+from filterkit.errors import ConfigError, InputError
+from filterkit.filters import Filter, load_filter
+from filterkit.io import to_article, to_label
+from filterkit.pipeline.data import SPLITS, load_data
+from filterkit.pipeline.prepare import PrepareReport, prepare
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Filter:
+    return load_filter(write_filter(tmp_path / "tiny"))
+
+
+def split(tiny: Filter, rows: list[dict[str, Any]], out: Path, **more: Any) -> PrepareReport:
+    return prepare(tiny, [(to_article(r), to_label(r, tiny.spec)) for r in rows], out, **more)
+
+
+def where(out: Path) -> dict[str, str]:
+    """id -> split"""
+    return {row["id"]: name for name in SPLITS for row in read_jsonl(out / f"{name}.jsonl")}
+
+
+def test_eighty_ten_ten_of_every_level(tiny: Filter, tmp_path: Path) -> None:
+    report = split(tiny, labelled(1000), tmp_path / "out")
+    assert report.counts == {"train": 800, "val": 100, "test": 100}
+    total = {r["id"]: 0.75 * r["scores"]["help"] + 0.25 * r["scores"]["novelty"] for r in labelled(1000)}
+    thirds = sorted(total, key=lambda i: (total[i], i))
+    for part in (thirds[:330], thirds[330:660], thirds[660:990]):
+        counts = Counter(where(tmp_path / "out")[i] for i in part)
+        assert counts["train"] == pytest.approx(264, abs=8)
+        assert counts["test"] == pytest.approx(33, abs=6)
+
+
+def test_the_order_of_the_labels_does_not_matter(tiny: Filter, tmp_path: Path) -> None:
+    rows = labelled(100)
+    rows.append({**rows[3], "id": "a-copy"})
+    rows.append({**rows[5], "content": "quite another text under a known id"})
+    rows.append({**rows[8], "scores": {"help": 1, "novelty": 1, "is_advert": 0}})
+    first = split(tiny, rows, tmp_path / "a")
+    assert (first.duplicates, first.conflicts) == (2, [rows[5]["id"]])
+    for seed in range(3):
+        random.Random(seed).shuffle(rows)
+        again = split(tiny, rows, tmp_path / "a")
+        assert again.info == first.info
+        assert again.unchanged
+
+
+def test_another_seed_is_another_split(tiny: Filter, tmp_path: Path) -> None:
+    split(tiny, labelled(200), tmp_path / "a")
+    split(tiny, labelled(200), tmp_path / "b", seed=1)
+    assert where(tmp_path / "a") != where(tmp_path / "b")
+
+
+def test_near_duplicates_and_declared_groups_never_straddle(tiny: Filter, tmp_path: Path) -> None:
+    rows = labelled(150)
+    for i, row in enumerate(labelled(40)):
+        parts = row["content"].split()
+        rows.append({**row, "id": f"near{i:03}", "content": " ".join([*parts[:20], "changed", *parts[20:]])})
+    for i, row in enumerate(labelled(70, seed=9)[40:]):
+        rows.append({**row, "id": f"told{i:03}", "group": rows[40 + i]["id"]})
+        rows[40 + i]["group"] = rows[40 + i]["id"]
+    report = split(tiny, rows, tmp_path / "out")
+    assert report.near_duplicates == 70
+    found = where(tmp_path / "out")
+    for i in range(40):
+        assert found[f"near{i:03}"] == found[f"a{i:06}"]
+    for i in range(30):
+        assert found[f"told{i:03}"] == found[f"a{40 + i:06}"]
+    assert len({found[f"near{i:03}"] for i in range(40)}) > 1
+
+
+def test_the_rows_name_the_first_of_their_group(tiny: Filter, tmp_path: Path) -> None:
+    rows = labelled(60)
+    for i in (7, 3, 5):
+        rows[i]["group"] = "chosen by the author"
+    rows[20]["group"] = 20  # no text: declares nothing
+    split(tiny, rows, tmp_path / "out")
+    group = {row["id"]: row["group"] for name in SPLITS for row in read_jsonl(tmp_path / "out" / f"{name}.jsonl")}
+    assert [group[f"a{i:06}"] for i in (3, 5, 7, 20)] == ["a000003"] * 3 + ["a000020"]
+    read = load_data(tiny, tmp_path / "out").splits
+    named = {a.id: g for part in read.values() for a, g in zip(part.articles, part.groups, strict=True)}
+    assert named == group
+
+
+def test_preparing_prepared_splits_keeps_groups_together(tiny: Filter, tmp_path: Path) -> None:
+    rows = labelled(60)
+    rows[3]["group"] = rows[50]["group"] = "g"
+    split(tiny, rows, tmp_path / "a")
+    again = [row for name in SPLITS for row in read_jsonl(tmp_path / "a" / f"{name}.jsonl")]
+    split(tiny, again, tmp_path / "b")
+    assert where(tmp_path / "b") == where(tmp_path / "a")
+
+
+@pytest.mark.parametrize("n", [3, 4, 9, 10, 11, 25])
+def test_few_labels_still_give_three_splits(tiny: Filter, tmp_path: Path, n: int) -> None:
+    counts = split(tiny, labelled(n), tmp_path / "out").counts
+    assert sum(counts.values()) == n
+    assert min(counts.values()) >= 1
+
+
+def test_too_few_different_texts(tiny: Filter, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="2 different texts among 2"):
+        split(tiny, labelled(2), tmp_path / "out")
+    with pytest.raises(InputError, match="2 different texts among 5"):
+        split(tiny, [{**r, "group": str(i % 2)} for i, r in enumerate(labelled(5))], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_two_oracles_are_mixed_only_when_asked(tiny: Filter, tmp_path: Path) -> None:
+    rows = [{**r, "oracle": ("gemini", "openai")[i % 2]} for i, r in enumerate(labelled(40))]
+    with pytest.raises(ConfigError, match="several oracles"):
+        split(tiny, rows, tmp_path / "out")
+    assert split(tiny, rows, tmp_path / "out", mix_oracles=True).info.oracles == ("gemini", "openai")
+
+
+def test_a_split_of_another_run_is_not_taken_for_ones_own(tiny: Filter, tmp_path: Path) -> None:
+    """Whatever moment a first run is killed at, no complete splits without data.json are left."""
+    split(tiny, labelled(40), tmp_path / "out")
+    (tmp_path / "out/test.jsonl").unlink()
+    with pytest.raises(InputError, match=r"test\.jsonl is missing"):
+        load_data(tiny, tmp_path / "out")
+
+
+def test_unknown_fields_and_evidence_travel(tiny: Filter, tmp_path: Path) -> None:
+    rows = [
+        {**r, "evidence": {"help": "they helped"}, "oracle": "o", "model": "m", "tags": ["x"]} for r in labelled(20)
+    ]
+    split(tiny, rows, tmp_path / "out")
+    row = read_jsonl(tmp_path / "out/test.jsonl")[0]
+    assert (row["evidence"], row["oracle"], row["model"], row["tags"]) == ({"help": "they helped"}, "o", "m", ["x"])
+    data = json.loads((tmp_path / "out/data.json").read_bytes())
+    assert data["info"]["oracles"] == ["o"]
+
+
+def test_splits_made_elsewhere_get_their_near_duplicates_found(tiny: Filter, tmp_path: Path) -> None:
+    split(tiny, labelled(60), tmp_path / "out")
+    (tmp_path / "out/data.json").unlink()
+    rows = [{k: v for k, v in r.items() if k != "group"} for r in read_jsonl(tmp_path / "out/train.jsonl")]
+    rows[10] = {**rows[11], "id": "copy", "content": rows[11]["content"] + " more"}
+    rows[20]["group"] = rows[25]["group"] = "told"
+    (tmp_path / "out/train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    groups = load_data(tiny, tmp_path / "out").splits["train"].groups
+    assert groups[10] == groups[11]
+    assert groups[20] == groups[25]
+    assert len(set(groups)) == len(rows) - 2
+
+
+def test_another_filters_splits_are_refused(tiny: Filter, tmp_path: Path) -> None:
+    split(tiny, labelled(30), tmp_path / "out")
+    other = load_filter(write_filter(tmp_path / "other", FILTER.replace("name: tiny", "name: other")))
+    with pytest.raises(Exception, match="another filter"):
+        load_data(other, tmp_path / "out")
