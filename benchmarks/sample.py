@@ -1,6 +1,6 @@
 """What is in the bundled sample, and how far two readers of it agree.
 
-    python benchmarks/sample.py [--sample filters/uplifting/sample]
+python benchmarks/sample.py [--sample filters/uplifting/sample]
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ def main() -> None:
     print(f"{len(rows)} articles")
     print("languages ", ", ".join(f"{k} {v}" for k, v in Counter(r["language"] for r in rows).most_common()))
     print("kinds     ", ", ".join(f"{k} {v}" for k, v in Counter(r["kind"] for r in rows).most_common()))
-    print(f"overall    {(totals < 4).sum()} below 4, {((totals >= 4) & (totals < 7)).sum()} from 4 to 7, {(totals >= 7).sum()} from 7")
-    second = {r["id"]: [r["scores"][n] for n in names] for r in map(json.loads, (folder / "second_reading.jsonl").open())}
+    low, high = (totals < 4).sum(), (totals >= 7).sum()
+    print(f"overall    {low} below 4, {len(rows) - low - high} from 4 to 7, {high} from 7")
+    second = {
+        r["id"]: [r["scores"][n] for n in names] for r in map(json.loads, (folder / "second_reading.jsonl").open())
+    }
     a, b = (np.array([x[i] for i in second], dtype=np.float32) for x in (first, second))
     found = filterkit.evaluate(b, a, filter).metrics
     print(f"\nsecond reading of {len(a)} articles: mean absolute difference {found.mae:.2f}")

@@ -193,8 +193,7 @@ class Lock:
             file.close()  # the holder before us removed the file after we had opened it
 
     def _lock(self) -> IO[bytes] | None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = self.path.open("ab+")
+        file = self._open()
         try:
             if sys.platform == "win32":
                 file.seek(0)
@@ -205,6 +204,12 @@ class Lock:
             file.close()
             return None
         return file
+
+    def _open(self) -> IO[bytes]:
+        while True:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # the holder before us removed the folder
+                return self.path.open("ab+")
 
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""
@@ -217,8 +222,10 @@ class Lock:
 def locked(path: Path, what: str) -> Iterator[None]:
     """Hold the lock at `path` for the block; StoppedEarly (exit 4) when another process holds it.
 
-    The file is removed while it is still held, so that nothing is left; who waits for it notices.
+    The file, and its folder if that was made for it and is empty, are removed while it is still held, so that
+    nothing is left; who waits for it notices.
     """
+    was_there = path.parent.exists()
     lock = Lock(path)
     if not lock.acquire():
         raise StoppedEarly(
@@ -229,5 +236,6 @@ def locked(path: Path, what: str) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):  # Windows removes no open file
             path.unlink()
+            if not was_there:
+                path.parent.rmdir()
         lock.release()
-

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Collection
-from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
 import click
@@ -17,41 +15,10 @@ GROUP = "filterkit.commands"
 
 
 def entry_points() -> list[EntryPoint]:
-    """All entry points of the group, by name."""
-    if _none_on_path():
-        return []
+    """All entry points of the group, by name. (Its import is the dearest part of `filterkit --help`.)"""
     import importlib.metadata
 
     return sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name)
-
-
-def _none_on_path() -> bool:
-    """Whether a look at the files shows that no dist adds commands, as is usual.
-
-    importlib.metadata takes longer to import than click does, and `filterkit --help` needs it for nothing else. Where
-    a dist might be found in another way than in a folder (a zip, a finder of its own), the answer is no.
-    """
-    if any(hasattr(finder, "find_distributions") and finder is not PathFinder for finder in sys.meta_path):
-        return False
-    for folder in sys.path:
-        try:
-            names = os.listdir(folder or ".")  # noqa: PTH208 - pathlib takes longer to import than all of this takes
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return False
-        dists = [name for name in names if name.endswith((".dist-info", ".egg-info"))]
-        if any(_adds(f"{folder or '.'}/{name}/entry_points.txt") for name in dists):
-            return False
-    return True
-
-
-def _adds(file: str) -> bool:
-    try:
-        with open(file, "rb") as opened:  # noqa: PTH123 - as above
-            return f"[{GROUP}]".encode() in opened.read()
-    except OSError:
-        return False
 
 
 def added_commands(own: Collection[str]) -> dict[str, list[EntryPoint]]:

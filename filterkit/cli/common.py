@@ -27,9 +27,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 def filter_argument(command: F) -> F:
     """FILTER, given by position or as --filter."""
-    command = click.option("--filter", "filter_option", metavar="FILTER", help="The filter, as FILTER may be given too.")(
-        command
-    )
+    command = click.option(
+        "--filter", "filter_option", metavar="FILTER", help="The filter, as FILTER may be given too."
+    )(command)
     return click.argument("filter_name", metavar="FILTER", required=False)(command)
 
 

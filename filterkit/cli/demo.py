@@ -35,7 +35,9 @@ deployer: {{use: local}}
 
 
 @click.command()
-@click.argument("directory", metavar="[DIR]", default="filterkit-demo", type=click.Path(path_type=Path, file_okay=False))
+@click.argument(
+    "directory", metavar="[DIR]", default="filterkit-demo", type=click.Path(path_type=Path, file_okay=False)
+)
 def command(directory: Path) -> int:
     """The whole job on the bundled sample: label, train, validate, deploy, score.
 
@@ -78,7 +80,7 @@ def command(directory: Path) -> int:
     output = directory / "verdicts.jsonl"
     score([(str(filter.path), student)], [sample / "fresh.jsonl"], output, executor=config.backend("executor"))
     _show_verdicts(output)
-    _show_places(directory, store, data, student, output, time.monotonic() - started)
+    _show_places(store, data, student, output, time.monotonic() - started)
     return 0
 
 
@@ -117,7 +119,7 @@ def _show_verdicts(output: Path) -> None:
         click.echo(f"  {row['overall']:>7.2f}  {row['tier']!s:<14}{row['title'][:70]}{why}")
 
 
-def _show_places(directory: Path, store: Path, data: Path, student: Path, output: Path, seconds: float) -> None:
+def _show_places(store: Path, data: Path, student: Path, output: Path, seconds: float) -> None:
     click.echo(f"\nDone in {seconds:.0f} s. What there is now:")
     places = {
         "labels, articles, ledger": store,

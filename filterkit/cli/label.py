@@ -30,7 +30,9 @@ from filterkit.pipeline.label import LabelReport
 
 @click.command()
 @filter_argument
-@click.option("--articles", "files", multiple=True, required=True, metavar="FILE", help="Articles; may be repeated, or a glob.")
+@click.option(
+    "--articles", "files", multiple=True, required=True, metavar="FILE", help="Articles; may be repeated, or a glob."
+)
 @click.option("--fields", metavar="OURS=THEIRS,…", help="Which columns hold what: content=text,id=url.")
 @backend_options("oracle")
 @click.option("--limit", type=click.IntRange(min=1), help="Label at most so many articles.")
@@ -68,7 +70,9 @@ def command(
         )
     rejects.close()
     if as_json:
-        print_json({**asdict(report), "rejected": rejects.count, "rejects": str(rejects.path) if rejects.count else None})
+        print_json(
+            {**asdict(report), "rejected": rejects.count, "rejects": str(rejects.path) if rejects.count else None}
+        )
     else:
         show(report, rejects)
     if report.stopped:

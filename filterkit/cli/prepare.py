@@ -24,7 +24,9 @@ from filterkit.cli.steps import prepare_labels
 @click.command()
 @filter_argument
 @click.option("--output-dir", type=FOLDER, help="Where the splits go.  [default: datasets/NAME-vN in the workspace]")
-@click.option("--labels", "files", multiple=True, metavar="FILE", help="Labelled JSONL instead of the store; may be repeated.")
+@click.option(
+    "--labels", "files", multiple=True, metavar="FILE", help="Labelled JSONL instead of the store; may be repeated."
+)
 @click.option("--exclude", multiple=True, metavar="FILE", help="Articles to keep out; may be repeated.")
 @click.option("--oracle", metavar="NAME", help="Only labels of this oracle.")
 @click.option("--mix-oracles", is_flag=True, help="Take labels of several oracles together.")

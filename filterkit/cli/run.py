@@ -39,14 +39,18 @@ from filterkit.io import parse_fields, read_articles
 
 @click.command()
 @filter_argument
-@click.option("--articles", "files", multiple=True, required=True, metavar="FILE", help="Articles; may be repeated, or a glob.")
+@click.option(
+    "--articles", "files", multiple=True, required=True, metavar="FILE", help="Articles; may be repeated, or a glob."
+)
 @click.option("--fields", metavar="OURS=THEIRS,…", help="Which columns hold what: content=text,id=url.")
 @click.option("--oracle", metavar="NAME", help="Which oracle to use.")
 @click.option("--trainer", metavar="NAME", help="Which trainer to use.")
 @click.option("--deployer", metavar="NAME", help="Which deployer to use.")
 @click.option("-O", "options", multiple=True, metavar="KIND.KEY=VALUE", help="An option of a backend. May be repeated.")
 @click.option("--limit", type=click.IntRange(min=1), help="Label at most so many articles.")
-@click.option("--folds", type=click.IntRange(min=2, max=50), help="Validate out of fold, where the test split is small.")
+@click.option(
+    "--folds", type=click.IntRange(min=2, max=50), help="Validate out of fold, where the test split is small."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="What fixes everything random.")
 @store_option
 @workspace_option

@@ -30,8 +30,12 @@ from filterkit.pipeline.score import Progress, ScoreReport, score
 @click.command()
 @click.argument("names", metavar="FILTER…", nargs=-1)
 @click.option("--filter", "more", multiple=True, metavar="FILTER", help="A filter, as FILTER may be given too.")
-@click.option("--student", "--model", "students", multiple=True, type=FOLDER, help="The student's folder, one per filter.")
-@click.option("--articles", "files", multiple=True, required=True, metavar="FILE", help="Articles; may be repeated, or a glob.")
+@click.option(
+    "--student", "--model", "students", multiple=True, type=FOLDER, help="The student's folder, one per filter."
+)
+@click.option(
+    "--articles", "files", multiple=True, required=True, metavar="FILE", help="Articles; may be repeated, or a glob."
+)
 @click.option("--output", required=True, type=FILE, help="Where the verdicts go (.jsonl, .jsonl.gz, .jsonl.zst).")
 @click.option("--fields", metavar="OURS=THEIRS,…", help="Which columns hold what: content=text,id=url.")
 @backend_options("executor")

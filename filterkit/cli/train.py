@@ -24,8 +24,15 @@ from filterkit.cli.steps import train_student
 
 @click.command()
 @filter_argument
-@click.option("--data-dir", "data_dir_option", type=FOLDER, help="The prepared splits.  [default: datasets/NAME-vN in the workspace]")
-@click.option("--output-dir", type=FOLDER, help="Where the student goes.  [default: model/ beside the filter, or students/]")
+@click.option(
+    "--data-dir",
+    "data_dir_option",
+    type=FOLDER,
+    help="The prepared splits.  [default: datasets/NAME-vN in the workspace]",
+)
+@click.option(
+    "--output-dir", type=FOLDER, help="Where the student goes.  [default: model/ beside the filter, or students/]"
+)
 @backend_options("trainer")
 @click.option("--model-name", metavar="ID", help="The trainer's option base_model.")
 @click.option("--epochs", type=click.IntRange(min=1), help="The trainer's option epochs.")

@@ -104,6 +104,7 @@ def learn(
     """One student in folder `out`, its calibrator (from the val split) and its scorer, not yet published."""
     trainer = make_backend("trainer", request.trainer, request.options, filter.spec, context)
     out.mkdir(parents=True, exist_ok=True)
+    context.workdir.mkdir(parents=True, exist_ok=True)
     try:
         trained: TrainedStudent = trainer.train(TrainJob(train_split, val_split, out, request.seed, run_id))
     finally:
@@ -122,8 +123,6 @@ def raw_scores(scorer: Scorer, texts: list[str], dimensions: int) -> F32:
 
 
 def _context(filter: Filter, workdir: Path, root: Path, stop: Callable[[], bool]) -> Context:
-    workdir.mkdir(parents=True, exist_ok=True)
-
     def emit(event: str, **values: Any) -> None:
         if event == "training_progress":
             plugins().observe(event, filter_name=filter.name, values=values)

@@ -248,7 +248,6 @@ def _one_fold(
     """Calibrated predictions [n, d] of the held-out texts by a student of the same recipe."""
     request = TrainRequest(manifest.trainer, manifest.trainer_options, manifest.seed)
     context = Context(workdir=out / "trainer", stop=stop, root=root)
-    context.workdir.mkdir(parents=True, exist_ok=True)
     _, calibrator, scorer = learn(
         filter, learnt, val, out / "student", request, f"{manifest.run_id}-{out.name}", context
     )

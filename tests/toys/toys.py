@@ -52,18 +52,23 @@ class ToyTrainer(Trainer[ToyOptions]):
             self.ctx.emit("training_progress", step=step)
             _write(done, step + 1)
         targets = job.train.targets.astype(np.float64)
-        means = np.nan_to_num(np.nanmean(targets, axis=0))
+        means = _means(targets)
         words: dict[str, Any] = {}
         for word, rows in sorted(_rows_of(job.train.texts).items()):
             known = targets[rows]
             count = (~np.isnan(known)).sum(axis=0)
             mean = np.where(count > 0, np.nansum(known, axis=0) / np.maximum(count, 1), means)
-            spread = np.nanmax([np.nanmean((known - mean) ** 2, axis=0), np.zeros(len(means))], axis=0)
+            spread = _means((known - mean) ** 2)
             words[word] = [mean.tolist(), ((count > 1) / (spread + 0.05) ** 3).tolist()]  # one text alone says nothing
         _write(job.out / "toy.json", {"means": means.tolist(), "words": {} if self.options.constant else words})
         if self.options.leave:
             (job.out / self.options.leave).write_bytes(b"\x80\x04.")
         return TrainedStudent(format="toy", hyperparameters=self.options.model_dump(), history=[{"loss": 0.0}])
+
+
+def _means(values: Any) -> Any:
+    """Mean of every column's known values, 0 where there are none."""
+    return np.nansum(values, axis=0) / np.maximum((~np.isnan(values)).sum(axis=0), 1)
 
 
 def _rows_of(texts: Sequence[str]) -> dict[str, list[int]]:

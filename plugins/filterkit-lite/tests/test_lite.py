@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filterkit_lite.embedding import find_embedding
+from filterkit_lite.embedding import StaticEmbedding, find_embedding
 from filterkit_lite.encoder import Encoder
 from filterkit_lite.model import LiteModel
 from filterkit_lite.trainer import LiteTrainer
+from safetensors.numpy import save_file
 
 from filterkit.api import (
     ArtifactError,
@@ -163,10 +164,9 @@ def test_weights_count(tmp_path: Path) -> None:
     assert score(spec, high.out, texts[:1]).scores[0, 0] > 7
 
 
-def test_a_weight_is_a_repetition(tmp_path: Path) -> None:
+def test_only_the_ratio_of_weights_counts(tmp_path: Path) -> None:
     spec = one_dimension()
     texts, targets = sample(spec, tmp_path, 40)
-    # a row with a known target of weight 3 next to rows of weight 1; the scale of weights is free
     weights = np.where(np.arange(40) < 10, 3, 1)
     one, other = job(tmp_path, texts, targets, weights), job(tmp_path, texts, targets, weights * 100)
     for task in (one, other):
@@ -317,23 +317,20 @@ class TestArtifact:
         assert done.stdout.strip() == "[]"
 
 
+@pytest.fixture(scope="module")
+def embedding() -> StaticEmbedding:
+    return find_embedding("wordllama", Path())
+
+
 class TestReading:
-    @pytest.fixture(scope="class")
-    def embedding(self) -> Any:
-        return find_embedding("wordllama", Path())
-
-    def test_only_the_head_is_read(self, embedding: Any) -> None:
+    def test_only_the_head_is_read(self, embedding: StaticEmbedding) -> None:
         encoder = Encoder(embedding, 32, "head")
-        one, other = (
-            encoder.encode(["a neighbour helped " * 200, "a neighbour helped " * 200 + "and then came rain"]),
-            None,
-        )
-        np.testing.assert_array_equal(one.vectors[0], one.vectors[1])
-        assert (one.grams[0] != one.grams[1]).nnz == 0
-        assert one.length[0] == one.length[1]
-        assert other is None
+        same = encoder.encode(["a neighbour helped " * 200, "a neighbour helped " * 200 + "and then came rain"])
+        np.testing.assert_array_equal(same.vectors[0], same.vectors[1])
+        assert (same.grams[0] != same.grams[1]).nnz == 0
+        assert same.length[0] == same.length[1]
 
-    def test_both_ends_are_read(self, embedding: Any) -> None:
+    def test_both_ends_are_read(self, embedding: StaticEmbedding) -> None:
         middle = "nothing of note was said that day " * 300
         encoder = Encoder(embedding, 32, "head+tail")
         first = encoder.encode([f"A bridge opened. {middle} It rained.", f"A bridge opened. {middle} It snowed."])
@@ -341,14 +338,12 @@ class TestReading:
         head = Encoder(embedding, 32, "head").encode([f"A bridge opened. {middle} It rained.", f"A bridge. {middle}"])
         assert np.abs(head.vectors[0] - head.vectors[1]).max() > 1e-3
 
-    def test_gigantic_texts_cost_little_more_than_long_ones(self, embedding: Any) -> None:
+    def test_gigantic_texts_cost_little_more_than_long_ones(self, embedding: StaticEmbedding) -> None:
         encoder = Encoder(embedding, 512, "head")
         huge = encoder.encode(["word " * 2_000_000])
         assert huge.length[0] < np.log(512 * 32)
 
-    def test_an_embedding_of_ones_own(self, embedding: Any, tmp_path: Path) -> None:
-        from safetensors.numpy import save_file
-
+    def test_an_embedding_of_ones_own(self, embedding: StaticEmbedding, tmp_path: Path) -> None:
         folder = tmp_path / "mine"
         folder.mkdir()
         save_file({"embeddings": embedding.stored[:, :16].copy()}, folder / "model.safetensors")

@@ -1,0 +1,109 @@
+"""Validation on the test split and out of fold. The gates are tested in tests/unit/test_metrics.py."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import Workspace, labelled
+
+from filterkit.errors import InputError
+from filterkit.filters import load_filter
+from filterkit.pipeline import validate as module
+from filterkit.pipeline.data import load_data
+from filterkit.pipeline.validate import ValidationReport, validate
+
+
+def validated(ready: Workspace, **more: Any) -> ValidationReport:
+    tiny = load_filter(ready.filter)
+    return validate(tiny, ready / "student", load_data(tiny, ready / "data"), ready / "work", **more)
+
+
+def test_the_test_split_is_what_the_student_is_held_against(ready: Workspace, toys: None) -> None:
+    report = validated(ready)
+    assert report.record.method == "test split, 12 articles"
+    assert report.record.passed
+    said = json.loads((ready / "student/validation.json").read_bytes())
+    assert said == report.to_dict()
+
+
+def test_saying_the_same_again_changes_no_file(ready: Workspace, toys: None) -> None:
+    """So what was deployed stays what is deployed."""
+    first = validated(ready, folds=3)
+    files = {name: (ready / "student" / name).read_bytes() for name in ("filterkit.json", "validation.json")}
+    assert validated(ready, folds=3) == first
+    assert {name: (ready / "student" / name).read_bytes() for name in files} == files
+    assert validated(ready).record.method != first.record.method
+
+
+def test_out_of_fold_judges_every_article_by_a_student_that_did_not_see_it(
+    ready: Workspace, toys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[tuple[set[str], set[str], set[str]]] = []
+    one_fold = module._one_fold
+
+    def watch(filter: Any, manifest: Any, learnt_: Any, val: Any, held: list[str], *rest: Any) -> Any:
+        learnt.append((set(learnt_.texts), set(val.texts), set(held)))
+        return one_fold(filter, manifest, learnt_, val, held, *rest)
+
+    monkeypatch.setattr(module, "_one_fold", watch)
+    report = validated(ready, folds=4)
+    assert report.record.method == "out of fold, 4 folds, 120 articles"
+    assert report.evaluation.metrics.n == 120
+    held = Counter(text for _, _, texts in learnt for text in texts)
+    assert len(held) == 120
+    assert set(held.values()) == {1}
+    for seen, calibrated, judged in learnt:
+        assert not seen & judged
+        assert not seen & calibrated
+        assert not calibrated & judged
+        assert len(seen | calibrated | judged) == 120
+        assert len(calibrated) == pytest.approx(15, abs=2)
+    assert not (ready / "work").exists()
+
+
+def test_near_duplicates_share_a_fold(ready: Workspace, toys: None) -> None:
+    rows = labelled(100)
+    for i in range(30):
+        rows.append({**rows[i], "id": f"near{i}", "content": rows[i]["content"] + " indeed"})
+    for i in range(0, 20, 2):
+        rows[50 + i]["group"] = rows[51 + i]["group"] = f"g{i}"
+    ready.labels(rows)
+    ready.ok("prepare", "tiny/v1", "--labels", "labels.jsonl", "--output-dir", "data")
+    tiny = load_filter(ready.filter)
+    data = load_data(tiny, ready / "data")
+    groups = [g for part in data.splits.values() for g in part.groups]
+    ids = [a.id for part in data.splits.values() for a in part.articles]
+    half = module._halves(module._joined(data), groups, tiny.spec.weights, 5, 0)
+    of = dict(zip(ids, half.tolist(), strict=True))
+    for i in range(30):
+        assert of[f"near{i}"] == of[f"a{i:06}"]
+    for i in range(0, 20, 2):
+        assert of[f"a{50 + i:06}"] == of[f"a{51 + i:06}"]
+    sizes = Counter(of.values())
+    assert len(sizes) == 10
+    assert max(sizes.values()) <= 2 * min(sizes.values())
+
+
+def test_more_folds_than_articles(ready: Workspace, toys: None) -> None:
+    ready.labels(labelled(12))
+    ready.ok("prepare", "tiny/v1", "--labels", "labels.jsonl", "--output-dir", "data")
+    ready.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student")
+    with pytest.raises(InputError, match="12 groups of articles are too few for 7 folds"):
+        validated(ready, folds=7)
+    assert validated(ready, folds=6).evaluation.metrics.n == 12
+
+
+def test_an_article_that_no_fold_can_score_fails_the_gate(ready: Workspace, toys: None) -> None:
+    rows = labelled(60)
+    rows[7]["content"] += " unscorable"
+    ready.labels(rows)
+    ready.ok("prepare", "tiny/v1", "--labels", "labels.jsonl", "--output-dir", "data")
+    ready.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student")
+    report = validated(ready, folds=3)
+    assert report.evaluation.metrics.failed == 1
+    assert not report.record.passed
+    assert np.isfinite(report.overall_mae or np.nan)
