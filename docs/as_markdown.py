@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import json
 import re
 import textwrap
 import types
@@ -15,6 +16,8 @@ from typing import Any
 import annotated_types
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
+
+LINE = 120
 
 ELSEWHERE: dict[str, str] = {}
 """Model -> the page that shows it, for those that the page at hand does not."""
@@ -147,24 +150,53 @@ class _Raw:
         return self.text
 
 
+class _Quoted:
+    """Prints a default as the formatter writes it."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return json.dumps(self.value) if isinstance(self.value, str) else repr(self.value)
+
+
+def _parts(function: Any) -> tuple[list[str], str]:
+    """The parameters of a function but `self`, and ` -> what it returns`, as the source has them."""
+    found = inspect.signature(function)
+    shown = []
+    for parameter in found.parameters.values():
+        if parameter.name == "self":
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in shown:
+            shown.append("*")
+        annotation = parameter.empty if parameter.annotation is parameter.empty else _Raw(parameter.annotation)
+        default = parameter.empty if parameter.default is parameter.empty else _Quoted(parameter.default)
+        shown.append(str(parameter.replace(annotation=annotation, default=default)))
+    returns = found.return_annotation
+    return shown, "" if returns is found.empty else f" -> {_Raw(returns)!r}"
+
+
 def signature(function: Any) -> str:
-    signature = inspect.signature(function)
-    shown = [
-        p if p.annotation is p.empty else p.replace(annotation=_Raw(p.annotation))
-        for p in signature.parameters.values()
-        if p.name != "self"
-    ]
-    returns = signature.return_annotation
-    text = signature.replace(
-        parameters=shown, return_annotation=returns if returns is signature.empty else _Raw(returns)
-    )
-    return str(text)
+    """`(a: int, *, b: str = "c") -> float`"""
+    parameters, returns = _parts(function)
+    return f"({', '.join(parameters)}){returns}"
+
+
+def stub(name: str, function: Any) -> str:
+    """`def name(…) -> …: ...`, broken into lines as the formatter breaks it."""
+    head = f"{'async ' if inspect.iscoroutinefunction(function) else ''}def {name}"
+    parameters, returns = _parts(function)
+    line = f"{head}({', '.join(parameters)}){returns}: ..."
+    if len(line) <= LINE:
+        return line
+    inner = f"    {', '.join(parameters)}"
+    if len(inner) > LINE:
+        inner = "\n".join(f"    {one}," for one in parameters)
+    return f"{head}(\n{inner}\n){returns}: ..."
 
 
 def show_function(name: str, function: Any, level: int) -> str:
-    prefix = "async " if inspect.iscoroutinefunction(function) else ""
-    call = f"{prefix}def {name.split('.')[-1]}{signature(function)}: ..."
-    return f"{'#' * level} {name}\n\n```python\n{call}\n```\n\n{doc(function)}"
+    return f"{'#' * level} {name}\n\n```python\n{stub(name.split('.')[-1], function)}\n```\n\n{doc(function)}"
 
 
 def _attribute_docs(kind: type[Any]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from as_markdown import (
     show_function,
     show_model,
     signature,
+    stub,
     table,
 )
 
@@ -150,7 +151,7 @@ def _hooks() -> Iterator[str]:
             yield show_function(name, function, 3)
     yield "## What `register` takes"
     for protocol in (hookspecs.Register, hookspecs.RegisterPrice):
-        call = f"def register{signature(protocol.__call__)}: ..."
+        call = stub("register", protocol.__call__)
         yield f"### {protocol.__name__}\n\n```python\n{call}\n```\n\n{doc(protocol)}"
 
 
