@@ -101,8 +101,9 @@ def progress_line() -> Callable[[Progress], None]:
 
     def show_progress(progress: Progress) -> None:
         now = time.monotonic()
-        if first[0] < 0:
-            first[0] = progress.rows
+        if first[0] < 0:  # before the first shard: what an earlier run has done
+            first[0], last[0] = progress.rows, now
+            return
         if now - last[0] < (0.2 if live else 5.0) and progress.shards < progress.of_shards:
             return
         last[0] = now

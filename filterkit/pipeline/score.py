@@ -227,6 +227,12 @@ def _work(
     total = sum(_rows(s) for s in plan.shards)
     finished = {s.id: _rows(s) for s in plan.shards if _is_done(run, s.id)}
     failed: list[ShardResult] = []
+
+    def tell() -> None:
+        rows = sum(finished.values())
+        progress(Progress(shards=len(finished), of_shards=len(plan.shards), rows=rows, of_rows=total))
+
+    tell()
     backend: Executor[Any] = make_backend("executor", *executor, spec, Context(workdir=run, stop=stop))
     try:
         results: Iterator[ShardResult] = backend.map_shards(
@@ -241,9 +247,7 @@ def _work(
                 failed.append(result)
                 continue
             finished[result.shard] = result.read
-            progress(
-                Progress(shards=len(finished), of_shards=len(plan.shards), rows=sum(finished.values()), of_rows=total)
-            )
+            tell()
             if stop():
                 break
     finally:

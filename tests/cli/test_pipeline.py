@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from helpers import Workspace, labelled, read_jsonl, unlabelled, write_jsonl
@@ -18,10 +19,30 @@ sys.exit(code)
 """
 
 
+def told_often(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with words that are the more frequent the higher the scores."""
+    for row in rows:
+        scores = row["scores"]
+        more = "neighbours helped " * scores["help"] + "engine invented " * scores["novelty"]
+        row["content"] += f" {more}" + "buy now " * (scores["is_advert"] // 2)
+    return rows
+
+
 def test_label_to_deploy_and_score(workspace: Workspace) -> None:
     """With `lite`, the student that comes with filterkit."""
-    workspace.labels(labelled(150))
-    run = ["run", "tiny/v1", "--oracle", "replay", "-O", "oracle.labels=labels.jsonl", "--trainer", "lite"]
+    workspace.labels(told_often(labelled(150)))
+    run = [
+        "run",
+        "tiny/v1",
+        "--oracle",
+        "replay",
+        "-O",
+        "oracle.labels=labels.jsonl",
+        "--trainer",
+        "lite",
+        "--folds",
+        "3",
+    ]
     done = json.loads(workspace.ok(*run, "--articles", "labels.jsonl", "--json").stdout)
     assert done["label"]["new"] == 150
     assert done["validate"]["passed"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
 
 from filterkit_lite import stack
 from filterkit_lite.encoder import Encoder
@@ -20,6 +21,8 @@ from filterkit_lite.student import Student, scaled
 F32 = NDArray[np.float32]
 
 _PIECE = 1024
+_SMALL = 1000
+"""Rows up to which one thread is faster."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,22 @@ def learn(
 
     Settings are searched for unless given. `report` hears of every candidate and its cross-validated error.
     """
+    # Matrices this small are slower on several threads than on one: by a factor of four on two cores.
+    with ThreadpoolController().limit(limits=1 if len(texts) <= _SMALL else None):
+        return _learn(encoder, texts, scores, weights, scale, seed, limits, report, settings)
+
+
+def _learn(
+    encoder: Encoder,
+    texts: Sequence[str],
+    scores: F32,
+    weights: F32,
+    scale: tuple[float, float],
+    seed: int,
+    limits: Limits,
+    report: Callable[[Settings, float], None],
+    settings: Settings | None,
+) -> tuple[Student, Settings]:
     random = np.random.default_rng(seed)
     some = _sample(random, len(texts), limits.space_rows)
     space = NgramSpace.fit(
@@ -71,7 +90,8 @@ def learn(
     if settings is None:
         chosen = _sample(random, len(texts), limits.search_rows)
         apart = [squared_distances(part[chosen], part[chosen]) / by for part, by in zip(parts, medians, strict=True)]
-        settings = search(apart, scores[chosen], histograms[chosen], weights[chosen], bins, seed, report)
+        with ThreadpoolController().limit(limits=1):
+            settings = search(apart, scores[chosen], histograms[chosen], weights[chosen], bins, seed, report)
 
     shares = block_weights(settings, has_vectors=bool(parts[0].any()))
     block_scale = np.sqrt(np.array(shares) / np.array(medians)).astype(np.float32)

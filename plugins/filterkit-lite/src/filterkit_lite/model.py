@@ -20,7 +20,7 @@ class LiteModelOptions(Options):
 
 
 class LiteScorer(Scorer):
-    """One lite student. `threads` bounds the linear algebra; reading texts takes one thread."""
+    """One lite student. `threads` bounds the linear algebra, one unless said otherwise; reading takes one."""
 
     max_batch = 256
 
@@ -28,7 +28,7 @@ class LiteScorer(Scorer):
         self._student = student
         self._encoder = encoder
         self._project = Projector(student.space)
-        self._threads = threads
+        self._threads = threads or 1
         self._pools = ThreadpoolController()
         self.share_key = encoder.key
 
