@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PARALLEL := -n auto --dist loadfile
 DISTS := -e . -e plugins/filterkit-lite -e plugins/filterkit-postfilter
 METADATA := pyproject.toml $(wildcard plugins/*/pyproject.toml filters/*/pyproject.toml)
 FILTERS := $(shell find filters -type f -not -path '*/model/*' -not -path '*/.*')
@@ -12,10 +13,10 @@ demo: .venv/demo.stamp
 	$(BIN)/filterkit demo demo
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-all: .venv/dev.stamp
-	$(BIN)/python -m pytest -m "heavy or not heavy"
+	$(BIN)/python -m pytest $(PARALLEL) -m "heavy or not heavy"
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

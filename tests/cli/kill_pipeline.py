@@ -53,9 +53,9 @@ _TIMES = re.compile(r"\d{4}-\d\d-\d\dT[\d.]+Z|(?<=/)[0-9a-f]{16}(?=/|$)")
 
 
 def plain(value: Any) -> Any:
-    """JSON without what differs between two unbroken runs: times, and the ids that follow from them."""
+    """JSON without what may differ: times, the ids that follow from them, where the trainer began."""
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items() if k not in ("at", "created", "checksum", "id", "url")}
+        return {k: plain(v) for k, v in value.items() if k not in ("at", "created", "checksum", "history", "id", "url")}
     return [plain(v) for v in value] if isinstance(value, list) else value
 
 

@@ -26,7 +26,7 @@ def workspace(root: Path, text: str) -> None:
 
 def test_every_value_is_shown_with_where_it_came_from(cli: Any, tmp_path: Path) -> None:
     workspace(tmp_path, "store: mine.db\noracle:\n  timeout_s: 5\n")
-    result = cli("config", "news", "-O", "trainer.seed=3", FILTERKIT_LABEL__CONCURRENCY="8")
+    result = cli("config", "news", "-O", "trainer.landmarks=300", FILTERKIT_LABEL__CONCURRENCY="8")
     assert result.returncode == 0, result.stderr
     rows = {line.split()[0]: line.split(None, 2)[1:] for line in result.stdout.splitlines()}
     assert rows["store"] == ['"mine.db"', "filterkit.yaml:1"]
@@ -34,7 +34,7 @@ def test_every_value_is_shown_with_where_it_came_from(cli: Any, tmp_path: Path) 
     assert rows["oracle.timeout_s"] == ["5", "filterkit.yaml:3"]
     assert rows["label.concurrency"] == ["8", "FILTERKIT_LABEL__CONCURRENCY"]
     assert rows["label.max_attempts"] == ["4", "default"]
-    assert rows["trainer.seed"] == ["3", "command line"]
+    assert rows["trainer.landmarks"] == ["300", "command line"]
     assert rows["gates.mae"] == ["1.0", "filter news"]
     assert rows["gates.median_gain"] == ["0.05", "default"]
 

@@ -32,7 +32,7 @@ def sweep(tmp_path: Path, site: Path, step: str, how_many: int) -> int:
     return int(json.loads(done.stdout.splitlines()[-1])["kills"])
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [step for step in STEPS if not step.endswith("-again")])
 def test_killed_at_some_moments_between_file_operations(tmp_path: Path, toy_site: Path, step: str) -> None:
     assert sweep(tmp_path, toy_site, step, 3) >= 3
 
@@ -105,19 +105,15 @@ def test_the_whole_run_killed_at_random(workspace: Workspace, toy_site: Path, ki
 def test_training_goes_on_with_the_trainers_own_state(workspace: Workspace) -> None:
     """What a trainer keeps in its work folder is there again after a kill."""
     workspace.prepared()
-    train = ["train", "tiny/v1", "--data-dir", "data", "--output-dir", "student", "-O", "pause_s=0.3", "-O", "steps=4"]
+    train = ["train", "tiny/v1", "--data-dir", "data", "--output-dir", "student", "-O", "pause_s=0.2", "-O", "steps=4"]
     process = workspace.start(*train)
     while not list(workspace.root.glob(".student.work/trainer-*/steps.json")):
         time.sleep(0.01)
     process.kill()
     process.wait()
-    started = time.monotonic()
-    workspace.ok(*train)
-    whole = time.monotonic() - started
+    manifest = json.loads(workspace.ok(*train, "--json").stdout)
+    assert manifest["history"][0]["first_step"] >= 1, "the killed run's first step was done again"
     assert not list(workspace.root.glob(".student*"))
-    started = time.monotonic()
-    workspace.ok(*train[:4], "--output-dir", "other", *train[6:])
-    assert time.monotonic() - started > whole + 0.15, "the killed run's first step was done again"
 
 
 def test_finished_folds_are_not_trained_again(ready: Workspace) -> None:

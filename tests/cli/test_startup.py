@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -78,23 +77,15 @@ def test_an_added_command_in_a_zip_is_found_too(cli: Any, tmp_path: Path) -> Non
     assert cli("acme", PYTHONPATH=str(archive)).stdout == "hello\n"
 
 
-def test_thirty_plugins_cost_little(cli: Any, site: Any) -> None:
-    """One broken among them, one warning. benchmarks/startup.py prints the figures; this only catches a blow-up."""
+def test_one_broken_plugin_among_thirty_is_one_warning(cli: Any, site: Any) -> None:
+    """What thirty cost is measured by benchmarks/startup.py."""
     for number in range(30):
         register = f"register('dummy-{number}', 'a.b:C')"
         source = f"from filterkit.api import hookimpl\n@hookimpl\ndef register_oracles(register): {register}\n"
         site.add(f"dummy-{number}", "1.0", plugin=source if number != 15 else "import a_module_that_is_not_there")
-
-    def fastest(**env: str) -> float:
-        times = []
-        for _ in range(5):
-            started = time.perf_counter()
-            result = cli("plugins", **env)
-            times.append(time.perf_counter() - started)
-            assert result.returncode == 0
-        return min(times)
-
-    warned = cli("plugins").stderr.splitlines()
+    result = cli("plugins")
+    assert result.returncode == 0
+    warned = result.stderr.splitlines()
     assert len(warned) == 1
     assert "dummy-15 1.0 is broken" in warned[0]
-    assert fastest() - fastest(PYTHONPATH="") < 0.15
+    assert result.stdout.count("dummy-") >= 29

@@ -45,7 +45,8 @@ class ToyTrainer(Trainer[ToyOptions]):
 
     def train(self, job: TrainJob) -> TrainedStudent:
         done = self.ctx.workdir / "steps.json"
-        for step in range(json.loads(done.read_bytes()) if done.exists() else 0, self.options.steps):
+        first = json.loads(done.read_bytes()) if done.exists() else 0
+        for step in range(first, self.options.steps):
             if self.ctx.stop():
                 raise StoppedEarly(f"stopped at step {step}")
             time.sleep(self.options.pause_s)
@@ -63,7 +64,7 @@ class ToyTrainer(Trainer[ToyOptions]):
         _write(job.out / "toy.json", {"means": means.tolist(), "words": {} if self.options.constant else words})
         if self.options.leave:
             (job.out / self.options.leave).write_bytes(b"\x80\x04.")
-        return TrainedStudent(format="toy", hyperparameters=self.options.model_dump(), history=[{"loss": 0.0}])
+        return TrainedStudent(format="toy", hyperparameters=self.options.model_dump(), history=[{"first_step": first}])
 
 
 def _means(values: Any) -> Any:

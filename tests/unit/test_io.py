@@ -68,6 +68,17 @@ def test_no_row_before_a_break_is_lost_and_the_break_is_told(tmp_path: Path, suf
 
 
 @pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.zst", ".parquet"])
+def test_garbage_in_the_middle_is_told_and_what_precedes_it_is_read(tmp_path: Path, suffix: str) -> None:
+    path = packed(tmp_path, suffix)
+    content = path.read_bytes()
+    middle = len(content) * 3 // 4
+    path.write_bytes(content[:middle] + b"\xff" * 40 + content[middle + 40 :])
+    found = [row for _, row in read_rows(path)]
+    assert "cannot be read further" in str(found[-1])
+    assert found[:600] == ROWS[:600]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.zst", ".parquet"])
 def test_a_file_that_is_not_what_its_name_says(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"in{suffix}"
     path.write_bytes(b'{"content": "plain"}\n' * 100)

@@ -189,7 +189,14 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
         digests.append({p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in task.out.iterdir()})
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
-    assert set(digests[0]) == {"embedding.safetensors", "lite.json", "lite.safetensors", "tokenizer.json"}
+    assert set(digests[0]) == {
+        "EMBEDDING-LICENSE.txt",
+        "embedding.safetensors",
+        "lite.json",
+        "lite.safetensors",
+        "tokenizer.json",
+    }
+    assert "Lee Miller" in (task.out / "EMBEDDING-LICENSE.txt").read_text(encoding="utf-8")
 
 
 def test_landmarks_come_close_to_the_exact_answer(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ it (its own loader looks for the tokenizer where it does not lie, and would then
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Sequence
@@ -32,10 +33,10 @@ _TOKENIZER = Path("tokenizers", "l2_supercat_tokenizer_config.json")
 class StaticEmbedding:
     """matrix [v, e]: a row per token of the tokenizer; tokenizer: the JSON text of a `tokenizers` tokenizer.
 
-    ValueError when the two do not belong together.
+    `licence` is the text that copies have to carry. ValueError when matrix and tokenizer do not belong together.
     """
 
-    def __init__(self, matrix: NDArray[np.floating], tokenizer: str) -> None:
+    def __init__(self, matrix: NDArray[np.floating], tokenizer: str, licence: str = "") -> None:
         if matrix.ndim != 2 or matrix.shape[1] < 1:
             raise ValueError(f"the embedding matrix has shape {list(matrix.shape)}, not [tokens, numbers]")
         self.stored: NDArray[np.float16] = np.ascontiguousarray(matrix, dtype=np.float16)
@@ -43,6 +44,7 @@ class StaticEmbedding:
         if not np.isfinite(self.matrix).all():
             raise ValueError("the embedding matrix holds numbers that are not finite")
         self.tokenizer_json = tokenizer
+        self.licence = licence
         try:
             self._tokenizer = Tokenizer.from_str(tokenizer)
         except Exception as error:  # the library raises bare Exception
@@ -92,7 +94,7 @@ def find_embedding(name: str, root: Path = Path()) -> StaticEmbedding:
 
     A relative folder starts at `root`. Raises ConfigError.
     """
-    weights, tokenizer = _wordllama() if name == WORDLLAMA else _folder(root / name)
+    weights, tokenizer, licence = _wordllama() if name == WORDLLAMA else _folder(root / name)
     try:
         tensors = load_file(weights)
         matrices = [tensor for tensor in tensors.values() if tensor.ndim == 2]
@@ -100,12 +102,12 @@ def find_embedding(name: str, root: Path = Path()) -> StaticEmbedding:
             raise ValueError(f"holds the tensors {sorted(tensors)}; one matrix [tokens, numbers] is wanted")
         # written anew without white space: it becomes part of every artifact
         parsed = json.loads(tokenizer.read_text(encoding="utf-8"))
-        return StaticEmbedding(matrices[0], json.dumps(parsed, ensure_ascii=False, separators=(",", ":")))
+        return StaticEmbedding(matrices[0], json.dumps(parsed, ensure_ascii=False, separators=(",", ":")), licence)
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise ConfigError(f"cannot be used as static embeddings: {error}", where=weights) from error
 
 
-def _folder(folder: Path) -> tuple[Path, Path]:
+def _folder(folder: Path) -> tuple[Path, Path, str]:
     weights = sorted(folder.glob("*.safetensors"))
     tokenizer = folder / "tokenizer.json"
     if len(weights) != 1 or not tokenizer.is_file():
@@ -114,17 +116,32 @@ def _folder(folder: Path) -> tuple[Path, Path]:
             where="embedding",
             fix=f"name such a folder, or {WORDLLAMA!r}, or 'none'",
         )
-    return weights[0], tokenizer
+    licences = [path for path in sorted(folder.glob("LICEN[CS]E*")) if path.is_file()]
+    return weights[0], tokenizer, "\n\n".join(path.read_text(encoding="utf-8", errors="replace") for path in licences)
 
 
-def _wordllama() -> tuple[Path, Path]:
+def _wordllama() -> tuple[Path, Path, str]:
     spec = importlib.util.find_spec(WORDLLAMA)  # of a top-level package: nothing is executed
     homes = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
     for home in homes:
         if (home / _WEIGHTS).is_file() and (home / _TOKENIZER).is_file():
-            return home / _WEIGHTS, home / _TOKENIZER
+            return home / _WEIGHTS, home / _TOKENIZER, _wordllama_licence()
     raise ConfigError(
         "the word embeddings of the package wordllama are not installed",
         where="embedding",
         fix="pip install 'wordllama==0.4.*', or name a folder with your own",
     )
+
+
+def _wordllama_licence() -> str:
+    """Its licence text (MIT), which asks to be part of every copy; its name where the package came without it."""
+    try:
+        dist = importlib.metadata.distribution(WORDLLAMA)
+    except importlib.metadata.PackageNotFoundError:
+        return "wordllama: MIT License, Copyright (c) 2024 Lee Miller\n"
+    text = (
+        dist.read_text("licenses/LICENSE")
+        or dist.read_text("LICENSE")
+        or "MIT License, Copyright (c) 2024 Lee Miller\n"
+    )
+    return f"Word embeddings and tokenizer: {WORDLLAMA} {dist.version}\n\n{text}"

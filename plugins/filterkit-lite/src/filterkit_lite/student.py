@@ -24,6 +24,7 @@ F32 = NDArray[np.float32]
 
 FORMAT = 1
 WEIGHTS, BASE, TOKENIZER, ABOUT = "lite.safetensors", "embedding.safetensors", "tokenizer.json", "lite.json"
+LICENCE = "EMBEDDING-LICENSE.txt"
 _BATCH = 64
 """Rows that go through the kernels at once. Always this many, padded: a matrix product rounds differently for other
 shapes, and a score must not depend on which texts stand beside it."""
@@ -96,6 +97,8 @@ def save(student: Student, encoder: Encoder, about: dict[str, Any], folder: Path
     if encoder.embedding is not None:
         save_file({"embedding": encoder.embedding.stored}, folder / BASE)
         (folder / TOKENIZER).write_text(encoder.embedding.tokenizer_json, encoding="utf-8")
+        if encoder.embedding.licence:
+            (folder / LICENCE).write_text(encoder.embedding.licence, encoding="utf-8")
     facts = {
         "format": FORMAT,
         "embedding": encoder.embedding is not None,
