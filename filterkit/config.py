@@ -35,7 +35,7 @@ DEFAULT_USE = {"trainer": "lite", "embedder": "static", "deployer": "local", "ex
 class Section(BaseModel):
     """Base of the settings: an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class LabelConfig(Section):
@@ -160,6 +160,8 @@ def scalar(text: str) -> Any:
         value = yaml.safe_load(text) if "&" not in text and "*" not in text else text
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
+    if isinstance(value, bool) and text.lower() not in ("true", "false"):
+        return text  # on, off, yes and no are words here: models and people have such names
     if value is None:
         return None if text in ("null", "~", "") else text
     sexagesimal = ":" in text and isinstance(value, int | float)

@@ -145,7 +145,8 @@ def to_article(row: Mapping[str, Any], fields: Mapping[str, str] | None = None) 
     rest = {key: value for key, value in row.items() if key not in columns.values()}
     title, content = _text(taken["title"], "title"), _text(taken["content"], "content")
     if not content.strip():
-        raise ValueError("content is empty")
+        column = columns["content"]
+        raise ValueError("content is empty" if column in row else f"content is missing: there is no {column!r}")
     for name in ARTICLE_TEXT_FIELDS:
         if taken[name] is not None and not isinstance(taken[name], str):
             rest[name], taken[name] = taken[name], None

@@ -190,7 +190,11 @@ class Plugins:
             if plugin.state != "ok" and claims_it:
                 return PluginError(f"{problem}: {plugin.where} is {plugin.state} ({plugin.problem})")
         if name in KNOWN_DISTS:
-            return PluginError(problem, fix=f"Install it: pip install {KNOWN_DISTS[name]}")
+            dist = KNOWN_DISTS[name]
+            older = next((p.where for p in self.found if p.dist == dist), None)
+            if older:
+                return PluginError(f"{problem} in {older}", fix=f"A newer one may have it: pip install -U {dist}")
+            return PluginError(problem, fix=f"Install it: pip install {dist}")
         near = get_close_matches(name, [*names, *KNOWN_DISTS], 1)
         guess = f"Did you mean {near[0]!r}? " if near else ""
         return PluginError(problem, fix=f"{guess}Installed: {', '.join(names) or 'none'}")

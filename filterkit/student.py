@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from filterkit.contracts import Context, Postfilter, Scorer
+from filterkit.contracts import Context, Postfilter, Prefilter, Scorer
 from filterkit.errors import ArtifactError
 from filterkit.filters import Filter, load_filter
 from filterkit.io import to_article
 from filterkit.manifest import Manifest, load_manifest
 from filterkit.options import make_backend
 from filterkit.prompt import student_text
-from filterkit.records import F32, Article, Prediction, Verdicts
+from filterkit.records import F32, Article, Block, Prediction, Verdicts
 from filterkit.spec import FilterSpec
 
 BATCH = 1024
@@ -31,7 +31,8 @@ _NOWHERE = Context(workdir=Path(tempfile.gettempdir()))
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One article's verdict: a row view of the columns. `error` says why there are no scores.
+    """One article's verdict: a row view of the columns. `error` says why there are no scores; `blocked` that a
+    prefilter held the article back.
 
     scores: dimension -> calibrated score; overall after caps; tier None where there are none; reasons: names
     of the rules that applied.
@@ -44,6 +45,7 @@ class Verdict:
     passed: bool
     reasons: tuple[str, ...] = ()
     error: str | None = None
+    blocked: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that a verdict adds to its article."""
@@ -79,6 +81,21 @@ def make_postfilter(spec: FilterSpec) -> Postfilter[Any]:
     return made
 
 
+def make_prefilter(spec: FilterSpec) -> Prefilter[Any] | None:
+    """The prefilter that a filter declares, if any. PluginError says what to install when it is not there."""
+    if spec.prefilter is None:
+        return None
+    made: Prefilter[Any] = make_backend("prefilter", spec.prefilter.use, spec.prefilter.options, spec, _NOWHERE)
+    return made
+
+
+def check_policy(spec: FilterSpec) -> None:
+    """Raise what making the filter's pre- and postfilter raises: before any work is done, or anything shipped."""
+    for made in (make_prefilter(spec), make_postfilter(spec)):
+        if made is not None:
+            made.close()
+
+
 class Student:
     """A trained student with its calibrator and a filter's policy. Not thread-safe."""
 
@@ -93,16 +110,38 @@ class Student:
         """What turns scores into verdicts; made when first needed, since scores alone need none."""
         return make_postfilter(self.spec)
 
+    @cached_property
+    def prefilter(self) -> Prefilter[Any] | None:
+        """What holds articles back before the model reads them."""
+        return make_prefilter(self.spec)
+
     def score(self, articles: Iterable[Article | Mapping[str, Any]]) -> F32:
         """Calibrated scores [n, d], float32, in the filter's dimension order; a row that failed is NaN."""
         return self.predict([_article(a) for a in articles]).scores
 
     def judge(self, articles: Iterable[Article | Mapping[str, Any]]) -> Iterator[Verdict]:
-        """A verdict per article, in order. Articles may be dicts; one that is none gets a verdict with `error`."""
+        """A verdict per article, in order. Articles may be dicts; one that is none gets a verdict with `error`.
+
+        What the prefilter holds back is not scored: its verdict has `blocked` and the rule among its reasons.
+        """
         source = iter(articles)
         while batch := [_article(a) for a in islice(source, BATCH)]:
-            prediction = self.predict(batch)
-            yield from self.rows(batch, prediction, self.decide(batch, prediction.scores))
+            blocks = self._blocks(batch)
+            open_ones = [a for a, block in zip(batch, blocks, strict=True) if block is None]
+            prediction = self.predict(open_ones)
+            judged = self.rows(open_ones, prediction, self.decide(open_ones, prediction.scores))
+            for article, block in zip(batch, blocks, strict=True):
+                if block is None:
+                    yield next(judged)
+                else:
+                    yield Verdict(article, {}, None, None, False, (block.rule,), blocked=True)
+
+    def _blocks(self, articles: Sequence[Article]) -> list[Block | None]:
+        """For each article the prefilter's block, or None where it may pass."""
+        if self.prefilter is None:
+            return [None] * len(articles)
+        answers = self.prefilter.judge(articles)
+        return [a if isinstance(a, Block) and not a.shadow else None for a in answers]
 
     def predict(self, articles: Sequence[Article]) -> Prediction:
         """Calibrated predictions for n articles, inside the scale. An article without content is a failed row."""
@@ -169,8 +208,9 @@ class Student:
     def close(self) -> None:
         """Free the model."""
         self.scorer.close()
-        if "postfilter" in self.__dict__:
-            self.postfilter.close()
+        for made in (self.__dict__.get("prefilter"), self.__dict__.get("postfilter")):
+            if made is not None:
+                made.close()
 
 
 def overall(scores: F32, weights: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) -> F32:

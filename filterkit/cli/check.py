@@ -12,9 +12,10 @@ from filterkit.errors import SpecError
 
 
 @click.command()
-@click.argument("names", metavar="FILTER…", nargs=-1, required=True)
+@click.argument("names", metavar="FILTER…", nargs=-1)
+@click.option("--filter", "more", multiple=True, metavar="FILTER", help="A filter, as FILTER may be given too.")
 @json_option
-def command(names: tuple[str, ...], as_json: bool) -> int:
+def command(names: tuple[str, ...], more: tuple[str, ...], as_json: bool) -> int:
     """List all that is wrong with filter packages.
 
     FILTER is a folder with a filter.yaml, or the name of an installed filter. Options of backends that are not
@@ -22,7 +23,9 @@ def command(names: tuple[str, ...], as_json: bool) -> int:
     """
     reports: dict[str, Report] = {}
     missing: dict[str, str] = {}
-    for name in names:
+    if not (names or more):
+        raise click.UsageError("name at least one filter")
+    for name in (*names, *more):
         try:
             reports[name] = check(name)
         except SpecError as error:

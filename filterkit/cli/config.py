@@ -9,28 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from filterkit.cli.common import json_option, print_json, print_table, workspace_option
+from filterkit.cli.common import filter_argument, json_option, print_json, print_table, workspace_option
 
 if TYPE_CHECKING:
     from filterkit.config import Config
 
 
 @click.command()
-@click.argument("filter_name", metavar="[FILTER]", required=False)
+@filter_argument
 @workspace_option
 @click.option("-O", "options", multiple=True, metavar="KIND.KEY=VALUE", help="An option, as other commands take it.")
 @json_option
-def command(filter_name: str | None, workspace: Path | None, options: tuple[str, ...], as_json: bool) -> int:
+def command(
+    filter_name: str | None,
+    filter_option: str | None,
+    workspace: Path | None,
+    options: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Show the merged configuration and where each value came from.
 
     With FILTER, that filter's own choices are the lowest layer. Keys and tokens are no part of the configuration:
     they are read from the environment where they are used. Exit code 2 when an installed backend does not know
     an option that it is given.
     """
-    from filterkit.cli.common import configure
-    from filterkit.filters import load_filter
+    from filterkit.cli.common import configure, load
 
-    filter = load_filter(filter_name) if filter_name else None
+    filter = load(filter_name, filter_option) if filter_name or filter_option else None
     config = configure(filter, workspace, options=options)
     gates, loosened = config.gates(filter.spec) if filter else (None, [])
     values = config.to_dict()

@@ -18,6 +18,7 @@ from filterkit.cli.common import (
     workspace_option,
 )
 from filterkit.cli.steps import deploy_student
+from filterkit.errors import GateRefused
 
 
 @click.command()
@@ -38,7 +39,13 @@ def command(
     """Ship a student that passed its gates, and verify what was shipped."""
     filter = load(filter_name, filter_option)
     config = configure(filter, workspace, "deployer", deployer, options)
-    report = deploy_student(filter, config, student or student_dir(config, filter))
+    try:
+        report = deploy_student(filter, config, student or student_dir(config, filter))
+    except GateRefused as refusal:
+        if not as_json:
+            raise
+        print_json({"refused": str(refusal)})
+        return refusal.exit_code
     if as_json:
         print_json(report.to_dict())
         return 0

@@ -19,6 +19,7 @@ from filterkit.cli.common import (
     workspace_option,
 )
 from filterkit.cli.steps import prepare_labels
+from filterkit.pipeline.prepare import PrepareReport
 
 
 @click.command()
@@ -65,13 +66,25 @@ def command(
     if as_json:
         print_json({**report.to_dict(), "output_dir": str(out), "rejected": rejects.count})
     else:
-        counts = ", ".join(f"{n:,} {name}" for name, n in report.counts.items())
-        same = " (as before)" if report.unchanged else ""
-        click.echo(f"{counts} in {out}{same}")
-        together = f"kept together: {report.near_duplicates:,} near-duplicates"
-        click.echo(f"  left out: {report.duplicates:,} with the same text; {together}")
-        for article_id in report.conflicts[:5]:
-            click.echo(f"  id {article_id!r} has two texts: one of them counts", err=True)
+        show(report, out)
         if rejects.count:
             click.echo(f"  {rejects.count:,} lines could not be used; they are in {rejects.path}", err=True)
-    return 3 if rejects.count or report.conflicts else 0
+    return 3 if rejects.count or report.duplicates.conflicts or report.duplicates.contradictions else 0
+
+
+def show(report: PrepareReport, out: Path) -> None:
+    """The report in words."""
+    counts = ", ".join(f"{n:,} {name}" for name, n in report.counts.items())
+    same = " (as before)" if report.unchanged else ""
+    left_out = report.duplicates
+    click.echo(f"{counts} in {out}{same}")
+    click.echo(f"  left out: {left_out.same:,} with the same text")
+    click.echo(f"  kept together: {report.near_duplicates:,} near-duplicates")
+    for what, ids in (
+        ("has two texts: one of them counts", left_out.conflicts),
+        ("has a text with other scores too: one of them counts", left_out.contradictions),
+    ):
+        for article_id in ids[:5]:
+            click.echo(f"  id {article_id!r} {what}", err=True)
+        if len(ids) > 5:
+            click.echo(f"  … and {len(ids) - 5:,} more", err=True)

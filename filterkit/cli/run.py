@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from filterkit.cli import label as label_command
+from filterkit.cli import prepare as prepare_command
 from filterkit.cli import validate as validate_command
 from filterkit.cli.common import (
     Stop,
@@ -99,7 +100,9 @@ def command(
         name, _ = config.backend("oracle")
         prepared, _ = prepare_labels(filter, config, data, store_file=store_file, oracle=name, seed=seed)
         done["prepare"] = prepared.to_dict()
-        say(f"prepare\n{dict(prepared.counts)} in {data}")
+        say("prepare")
+        if not as_json:
+            prepare_command.show(prepared, data)
         trained = train_student(filter, config, data, student, seed=seed, stop=stop)
         done["train"] = {"student": str(student), "student_hash": trained.manifest.student_hash}
         say(f"train\nstudent {trained.manifest.student_hash[:12]} in {student}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def prepare_labels(
         kept = _without(filter, rows, exclude)
         report = prepare(filter, kept, out, variant=variant, mix_oracles=mix_oracles, seed=seed)
     except InputError as error:
-        if rejects.first:
+        if rejects.first and error.where is None and "too few" in error.what:
             raise InputError(f"{error.what}; {rejects.count} lines were rejected", where=rejects.first) from error
         raise
     finally:
@@ -150,12 +151,22 @@ def _from_store(
             others = sum(c.labels for c in there if c.question.filter_name.split(" ")[0] == filter.name)
             older = f"; {others} labels answer another rubric of {filter.name}" if others else ""
             raise InputError(f"holds no labels for this rubric{older}", where=file, fix="Run filterkit label first")
-        for row in store.labelled(request_hash, oracle=oracle):
-            yield row.article, Label(row.scores, row.evidence, row.oracle, row.model)
+        rows = ((r.article, Label(r.scores, r.evidence, r.oracle, r.model)) for r in store.labelled(request_hash))
+        yield from _of_oracle(rows, oracle)
 
 
 def _of_oracle(rows: Iterable[tuple[Article, Label]], oracle: str | None) -> Iterator[tuple[Article, Label]]:
-    return (row for row in rows if oracle is None or row[1].oracle == oracle)
+    """The rows of one oracle. InputError when there are rows, but none of it."""
+    others: set[str] = set()
+    found = False
+    for row in rows:
+        if oracle is None or row[1].oracle == oracle:
+            found = True
+            yield row
+        else:
+            others.add(row[1].oracle or "unknown")
+    if others and not found:
+        raise InputError(f"no label is of oracle {oracle!r}; there are labels of {', '.join(sorted(others))}")
 
 
 def _without(
@@ -205,9 +216,11 @@ def validate_student(
 
 
 def deploy_student(filter: Filter, config: Config, student: Path) -> DeployReport:
-    """Ship the student with the configured deployer, and note it in the workspace."""
+    """Ship the student with the configured deployer, and note it in the workspace. Loosened gates are warned of."""
     name, options = config.backend("deployer")
-    gates, _ = config.gates(filter.spec)
+    gates, looser = config.gates(filter.spec)
+    for words in looser:
+        warnings.warn(words, stacklevel=2)
     report = deploy(filter, student, name, options, context(config, f"deployer-{name}"), gates=gates)
     record = report.deployment.model_dump(mode="json")
     write_json(work_dir(config, "deployments") / f"{record['at'].replace(':', '')}-{filter.name}.json", record)

@@ -19,9 +19,12 @@ API = 1
 
 
 class Options(BaseModel):
-    """Base of a backend's options: unknown keys are errors, and there are no secrets in it."""
+    """Base of a backend's options: unknown keys are errors, and there are no secrets in it.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    A number where text is asked for is that text (`-O model=4.1`): from a command line the two look the same.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 _secrets: set[str] = set()

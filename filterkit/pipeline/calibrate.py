@@ -38,11 +38,6 @@ def fit_calibrator(predictions: ArrayLike, labels: ArrayLike, *, seed: int = 0) 
     return Calibrator(maps=tuple(m for m, _ in chosen), gain=tuple(g for _, g in chosen))
 
 
-def no_calibrator(dimensions: int) -> Calibrator:
-    """The calibrator that changes nothing."""
-    return Calibrator(maps=(DimensionMap(),) * dimensions, gain=(0.0,) * dimensions)
-
-
 def _fit_one(p: F64, t: F64, seed: int) -> tuple[DimensionMap, float]:
     known = np.isfinite(p) & np.isfinite(t)
     p, t = p[known], t[known]

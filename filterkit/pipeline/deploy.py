@@ -19,7 +19,7 @@ from filterkit.pipeline.train import raw_scores
 from filterkit.plugins import plugins
 from filterkit.records import Deployment
 from filterkit.spec import Gates
-from filterkit.student import check_fits, load_scorer, make_postfilter
+from filterkit.student import check_fits, check_policy, load_scorer
 
 TOLERANCE = 1e-4
 """Largest difference, in scale units, between a score here and a score out there: float noise, no more."""
@@ -71,7 +71,7 @@ def deploy(
     """
     manifest = load_manifest(student_dir)
     check_fits(filter, manifest, student_dir)
-    make_postfilter(filter.spec).close()  # a policy that cannot run must not ship
+    check_policy(filter.spec)  # a policy that cannot run must not ship
     check_gates(filter, manifest, student_dir, gates or filter.spec.gates)
     deployer: Deployer[Any] = make_backend("deployer", deployer_name, options, filter.spec, context)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,16 @@ class PrepareReport:
 
     info: DataInfo
     counts: Mapping[str, int]
-    duplicates: int
-    conflicts: Sequence[str]
+    duplicates: Duplicates
     near_duplicates: int
     unchanged: bool
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "splits": dict(self.counts),
-            "duplicates": self.duplicates,
-            "conflicting_ids": list(self.conflicts),
+            "duplicates": self.duplicates.same,
+            "conflicting_ids": self.duplicates.conflicts,
+            "contradicting_ids": self.duplicates.contradictions,
             "near_duplicates": self.near_duplicates,
             "oracles": list(self.info.oracles),
             "unchanged": self.unchanged,
@@ -62,7 +62,7 @@ def prepare(
     `labelled` does not matter. Labels of several oracles are refused unless `mix_oracles`. Raises InputError when
     there are fewer than 3 groups of texts.
     """
-    rows, duplicates, conflicts = _unique(filter.spec, labelled)
+    rows, duplicates = _unique(filter.spec, labelled)
     oracles = sorted({label.oracle or "unknown" for _, label in rows})
     if len(oracles) > 1 and not mix_oracles:
         raise ConfigError(
@@ -75,12 +75,21 @@ def prepare(
         raise InputError(f"{different} are too few to split", fix="Label more: filterkit label")
     part = _split(filter.spec, rows, group, seed)
     with locked(output_dir / ".prepare.lock", f"the splits in {output_dir}"):
-        return _write(filter, rows, group, part, output_dir, dict(variant or {}), oracles, seed, duplicates, conflicts)
+        return _write(filter, rows, group, part, output_dir, dict(variant or {}), oracles, seed, duplicates)
+
+
+@dataclass
+class Duplicates:
+    """What was left out: rows with the text of another; ids with a second text; ids whose text has other scores too."""
+
+    same: int = 0
+    conflicts: list[str] = field(default_factory=list)
+    contradictions: list[str] = field(default_factory=list)
 
 
 def _unique(
     spec: FilterSpec, labelled: Iterable[tuple[Article, Label]]
-) -> tuple[list[tuple[Article, Label]], int, list[str]]:
+) -> tuple[list[tuple[Article, Label]], Duplicates]:
     """Every text once, every id once, by id. Two texts under one id are a mistake in the data: one of them stays.
 
     What stays follows from the rows and not from their order, so that equal labels make equal splits.
@@ -91,16 +100,18 @@ def _unique(
     ]
     by_text: dict[str, tuple[Article, Label]] = {}
     text_of_id: dict[str, str] = {}
-    duplicates, conflicts = 0, []
+    out = Duplicates()
     for _, key, _, article, label in sorted(keyed, key=lambda row: row[:3]):
         known = text_of_id.setdefault(article.id, key)
         if known != key:
-            conflicts.append(article.id)
+            out.conflicts.append(article.id)
         elif key in by_text:
-            duplicates += 1
+            out.same += 1
+            if dict(by_text[key][1].scores) != dict(label.scores):
+                out.contradictions.append(article.id)
         else:
             by_text[key] = (article, label)
-    return list(by_text.values()), duplicates, conflicts
+    return list(by_text.values()), out
 
 
 def _split(spec: FilterSpec, rows: Sequence[tuple[Article, Label]], group: Sequence[int], seed: int) -> list[int]:
@@ -132,8 +143,7 @@ def _write(
     variant: dict[str, Any],
     oracles: Sequence[str],
     seed: int,
-    duplicates: int,
-    conflicts: Sequence[str],
+    duplicates: Duplicates,
 ) -> PrepareReport:
     before = sha256_file(out / INFO_NAME) if (out / INFO_NAME).is_file() else None
     lines: dict[str, list[bytes]] = {name: [] for name in SPLITS}
@@ -166,7 +176,6 @@ def _write(
         info=info,
         counts={name: counts[name] for name in SPLITS},
         duplicates=duplicates,
-        conflicts=conflicts,
         near_duplicates=len(rows) - len(set(group)),
         unchanged=before == sha256_file(out / INFO_NAME),
     )

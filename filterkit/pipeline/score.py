@@ -24,12 +24,12 @@ from filterkit.filters import load_filter
 from filterkit.io import expand, refuse_to_overwrite, rejects_name
 from filterkit.manifest import load_manifest
 from filterkit.options import make_backend
-from filterkit.pipeline.shards import Counts, Judge, ShardWriter, close_inputs, make_worker, read_shard
+from filterkit.pipeline.shards import Counts, Judge, ShardWriter, Worker, close_inputs, make_worker, read_shard
 from filterkit.plugins import plugins
 from filterkit.records import Record, Shard, ShardResult, canonical_json, sha256_text
 from filterkit.rows import compress, count_rows
 from filterkit.spec import FilterSpec
-from filterkit.student import check_fits, make_postfilter
+from filterkit.student import check_fits, check_policy
 
 PLAN = "plan.json"
 OUTPUT_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -117,21 +117,21 @@ def score(
         raise ConfigError(f"the output must end in one of {', '.join(OUTPUT_SUFFIXES)}", where=output)
     rejects = output.with_name(rejects_name(output.name))
     refuse_to_overwrite(files, output, rejects)
-    judges, skipped, spec = _judges(filters, device, threads)
+    judges, skipped, spec = _judges(filters)
     run = output.with_name(output.name + ".run")
+    make_backend("executor", *executor, spec, Context(workdir=run)).close()  # wrong options, before anything is planned
     with locked(run / "lock", f"the run {output}"):
         plan = _plan(judges, files, fields or {}, run, restart)
         resumed = sum(_is_done(run / plan.folder, shard.id) for shard in plan.shards)
-        _work(plan, spec, run / plan.folder, output, executor, progress, stop)
+        work = partial(make_worker, plan.judges, device, threads)
+        _work(plan, spec, work, run / plan.folder, output, executor, progress, stop)
         counts = _join(plan, run / plan.folder, output, rejects)
         (run / PLAN).unlink()  # first: killed while the rest is removed, the next run does not rely on it
         shutil.rmtree(run, ignore_errors=True)
     return ScoreReport(counts, resumed, output, rejects if counts.rejected else None, skipped)
 
 
-def _judges(
-    filters: Sequence[tuple[str, Path]], device: str, threads: int | None
-) -> tuple[list[Judge], dict[str, str], FilterSpec]:
+def _judges(filters: Sequence[tuple[str, Path]]) -> tuple[list[Judge], dict[str, str], FilterSpec]:
     """Who can judge, who cannot and why, and the spec of the first who can."""
     judges: list[Judge] = []
     skipped: dict[str, str] = {}
@@ -139,10 +139,10 @@ def _judges(
     for name, student in filters:
         try:
             loaded = load_filter(name)
-            manifest = load_manifest(student, verify=len(filters) > 1)  # a worker verifies what it loads
+            manifest = load_manifest(student)
             check_fits(loaded, manifest, student)
             plugins().load("model", manifest.format)
-            make_postfilter(loaded.spec).close()
+            check_policy(loaded.spec)
         except FilterkitError as error:
             if len(filters) == 1:
                 raise
@@ -156,8 +156,7 @@ def _judges(
                 student=str(student.resolve()),
                 student_hash=manifest.student_hash,
                 policy_hash=loaded.spec.policy_hash,
-                device=device,
-                threads=threads,
+                prefilter=loaded.spec.prefilter,
             )
         )
     if not judges:
@@ -183,11 +182,12 @@ def _plan(
         found = _read_plan(file)
         if found is not None and found.model_copy(update={"shards": ()}) == wanted:
             return found
-        raise ConfigError(
-            "a run with other inputs, students or policies is half done",
-            where=run,
-            fix="Finish it with the command it was started with, or discard it with --restart",
-        )
+        if found is None or any(_is_done(run / found.folder, shard.id) for shard in found.shards):
+            raise ConfigError(
+                "a run with other inputs, students or policies is half done",
+                where=run,
+                fix="Finish it with the command it was started with, or discard it with --restart",
+            )
     file.unlink(missing_ok=True)
     for leftover in run.iterdir():
         if leftover.is_dir():
@@ -217,6 +217,7 @@ def _shards(paths: Sequence[Path]) -> Iterator[Shard]:
 def _work(
     plan: Plan,
     spec: FilterSpec,
+    work: Callable[[], Worker],
     run: Path,
     output: Path,
     executor: tuple[str, Mapping[str, Any]],
@@ -238,7 +239,7 @@ def _work(
         results: Iterator[ShardResult] = backend.map_shards(
             plan.shards,
             partial(read_shard, fields=plan.fields),
-            partial(make_worker, plan.judges),
+            work,
             ShardWriter(str(run), output.suffix),
             done=lambda shard_id: _is_done(run, shard_id),
         )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from filterkit.contracts import Context, Prefilter
 from filterkit.errors import ArtifactError
 from filterkit.files import atomic_write, write_json
 from filterkit.filters import load_filter
 from filterkit.io import to_article
-from filterkit.options import make_backend
-from filterkit.records import Article, Block, Record, Shard, ShardResult
+from filterkit.records import Article, Record, Shard, ShardResult
 from filterkit.rows import Row, compress, dump_line, numbered, open_bytes, read_rows
+from filterkit.spec import Choice
 from filterkit.student import Student, load_student
 
 BATCH = 1024
@@ -32,8 +30,7 @@ class Judge(Record):
     student: str
     student_hash: str
     policy_hash: str
-    device: str = "auto"
-    threads: int | None = None
+    prefilter: Choice | None = None
 
 
 class Counts(Record):
@@ -79,6 +76,9 @@ class Batch:
     rows: list[Row]
     fields: Mapping[str, str]
 
+
+RESERVED = {"scores", "overall", "tier", "passed", "reasons", "error", "verdicts"}
+"""Fields that a verdict adds: an article's own fields of these names do not travel, or they would pass for ours."""
 
 _cursor: dict[str, tuple[IO[bytes], int]] = {}
 """The one input this process has open, and the index of its next line: shards come in order, so a compressed
@@ -128,10 +128,9 @@ def close_inputs() -> None:
 class Worker:
     """Loaded students that judge batches. Students that can share base weights do."""
 
-    def __init__(self, judges: Sequence[Judge]) -> None:
+    def __init__(self, judges: Sequence[Judge], device: str, threads: int | None) -> None:
         shared: dict[str, Any] = {}
-        self._students = [(judge.name, _load(judge, shared)) for judge in judges]
-        self._prefilters = {name: _prefilter(student) for name, student in self._students}
+        self._students = [(judge.name, _load(judge, device, threads, shared)) for judge in judges]
 
     def __call__(self, batch: Batch) -> Judged:
         result = Judged()
@@ -147,25 +146,20 @@ class Worker:
         for index, article in enumerate(articles):
             verdicts = {name: rows[index] for name, rows in columns.items()}
             more = next(iter(verdicts.values())) if len(verdicts) == 1 else {"verdicts": verdicts}
-            result.lines.append(dump_line({**article.to_dict(), **more}))
+            row = {k: v for k, v in article.to_dict().items() if k not in RESERVED}
+            result.lines.append(dump_line({**row, **more}))
         result.counts += Counts(read=len(batch.rows), written=len(articles), rejected=len(result.rejects))
         return result
 
     def _judge(self, name: str, student: Student, articles: list[Article], result: Judged) -> list[dict[str, Any]]:
         """One verdict per article, as the fields that it adds."""
-        blocks = self._blocks(name, articles)
-        open_ones = [a for a, block in zip(articles, blocks, strict=True) if block is None]
-        verdicts = student.judge(open_ones)
         out: list[dict[str, Any]] = []
         tiers: Counter[str] = Counter()
         blocked_by: Counter[str] = Counter()
         failed = 0
-        for article, block in zip(articles, blocks, strict=True):
-            if block is not None:
-                blocked_by[f"{block.rule}/{article.language or 'unknown'}"] += 1
-                out.append({"scores": {}, "overall": None, "tier": None, "passed": False, "reasons": [block.rule]})
-                continue
-            verdict = next(verdicts)
+        for verdict in student.judge(articles):
+            if verdict.blocked:
+                blocked_by[f"{verdict.reasons[0]}/{verdict.article.language or 'unknown'}"] += 1
             failed += verdict.error is not None
             if verdict.tier is not None:
                 tiers[f"{name}/{verdict.tier}"] += 1
@@ -175,35 +169,19 @@ class Worker:
         )
         return out
 
-    def _blocks(self, name: str, articles: list[Article]) -> list[Block | None]:
-        prefilter = self._prefilters[name]
-        if prefilter is None:
-            return [None] * len(articles)
-        answers = prefilter.judge(articles)
-        return [a if isinstance(a, Block) and not a.shadow else None for a in answers]
 
-
-def make_worker(judges: Sequence[Judge]) -> Worker:
+def make_worker(judges: Sequence[Judge], device: str, threads: int | None) -> Worker:
     """Called once per process, there."""
-    return Worker(judges)
+    return Worker(judges, device, threads)
 
 
-def _load(judge: Judge, shared: dict[str, Any]) -> Student:
+def _load(judge: Judge, device: str, threads: int | None, shared: dict[str, Any]) -> Student:
     loaded = load_filter(judge.filter)
-    student = load_student(judge.student, loaded, device=judge.device, threads=judge.threads, shared=shared)
-    if student.manifest.student_hash != judge.student_hash or loaded.spec.policy_hash != judge.policy_hash:
+    student = load_student(judge.student, loaded, device=device, threads=threads, shared=shared)
+    found = (student.manifest.student_hash, loaded.spec.policy_hash, loaded.spec.prefilter)
+    if found != (judge.student_hash, judge.policy_hash, judge.prefilter):
         raise ArtifactError("the student or the filter changed while the run was going on", where=judge.student)
     return student
-
-
-def _prefilter(student: Student) -> Prefilter[Any] | None:
-    choice = student.spec.prefilter
-    if choice is None:
-        return None
-    made: Prefilter[Any] = make_backend(
-        "prefilter", choice.use, choice.options, student.spec, Context(workdir=Path(tempfile.gettempdir()))
-    )
-    return made
 
 
 @dataclass(frozen=True)

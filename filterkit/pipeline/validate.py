@@ -77,8 +77,17 @@ def evaluate(
         names, counted, asked = spec.names, spec.scored, gates or spec.gates
     else:
         names, counted, asked = tuple(spec), tuple(range(len(spec))), gates or Gates()
+    if isinstance(spec, FilterSpec):
+        _check_scale(labels, spec)
     metrics = measure(predictions, labels, names, counted)
     return Evaluation(metrics, _gates(metrics, asked))
+
+
+def _check_scale(labels: ArrayLike, spec: FilterSpec) -> None:
+    known = np.asarray(labels, dtype=np.float64)
+    outside = known[(known < spec.scale.min) | (known > spec.scale.max)]
+    if outside.size:
+        raise InputError(f"label {outside[0]:g} lies outside of {spec.scale.min:g} to {spec.scale.max:g}")
 
 
 def _gates(metrics: Metrics, asked: Gates) -> tuple[Gate, ...]:

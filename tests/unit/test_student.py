@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Workspace, unlabelled
+from helpers import FILTER, Workspace, unlabelled, write_filter
 
 import filterkit
 from filterkit.contracts import Context
@@ -130,3 +130,15 @@ def test_the_overall_ignores_flags_and_knows_no_value_without_its_scores() -> No
 def test_scores_stay_inside_the_scale(student: Student) -> None:
     wild = student.calibrate(np.array([[99, -99, 5]], dtype=np.float32))
     assert ((wild >= 0) & (wild <= 10)).all()
+
+
+def test_what_the_prefilter_holds_back_is_not_scored(ready: Workspace, toys: None) -> None:
+    write_filter(ready.filter, FILTER + "prefilter: {use: short, below: 40}\n")
+    student = filterkit.load_student(ready / "student", ready.filter)
+    long, short = unlabelled(2)
+    verdicts = list(student.judge([long, {**short, "content": "brief"}, long]))
+    assert [v.blocked for v in verdicts] == [False, True, False]
+    assert verdicts[1].reasons == ("short",)
+    assert (verdicts[1].scores, verdicts[1].overall, verdicts[1].passed) == ({}, None, False)
+    assert verdicts[0].scores == verdicts[2].scores
+    student.close()

@@ -336,6 +336,8 @@ class TestReading:
         np.testing.assert_array_equal(same.vectors[0], same.vectors[1])
         assert (same.grams[0] != same.grams[1]).nnz == 0
         assert same.length[0] == same.length[1]
+        tokens = embedding.tokenise(["a neighbour helped " * 200])[0]
+        np.testing.assert_allclose(same.vectors[0], embedding.pool([tokens[:32]])[0], atol=1e-6)
 
     def test_both_ends_are_read(self, embedding: StaticEmbedding) -> None:
         middle = "nothing of note was said that day " * 300

@@ -9,10 +9,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers import Workspace
+from helpers import FILTER, Workspace, write_filter
 
 from filterkit.contracts import Context
-from filterkit.errors import GateRefused, Veto
+from filterkit.errors import GateRefused, PluginError, Veto
 from filterkit.filters import load_filter
 from filterkit.hookspecs import hookimpl
 from filterkit.pipeline.deploy import DeployReport, deploy
@@ -126,3 +126,10 @@ def test_gates_in_force_must_be_those_that_were_asked(ready: Workspace, toys: No
     with pytest.raises(GateRefused, match="gates in force"):
         deployed(ready, gates=Gates(mae=0.9))
     assert deployed(ready, gates=Gates(mae=None)).files == 3, "a gate that is no longer asked stops nothing"
+
+
+def test_a_filter_whose_prefilter_is_not_installed_is_not_shipped(ready: Workspace, toys: None) -> None:
+    write_filter(ready.filter, FILTER + "prefilter: {use: rules}\n")
+    with pytest.raises(PluginError, match="no prefilter 'rules'"):
+        deployed(ready)
+    assert live(ready) is None

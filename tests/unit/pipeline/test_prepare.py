@@ -49,7 +49,7 @@ def test_the_order_of_the_labels_does_not_matter(tiny: Filter, tmp_path: Path) -
     rows.append({**rows[5], "content": "quite another text under a known id"})
     rows.append({**rows[8], "scores": {"help": 1, "novelty": 1, "is_advert": 0}})
     first = split(tiny, rows, tmp_path / "a")
-    assert (first.duplicates, first.conflicts) == (2, [rows[5]["id"]])
+    assert (first.duplicates.same, first.duplicates.conflicts) == (2, [rows[5]["id"]])
     for seed in range(3):
         random.Random(seed).shuffle(rows)
         again = split(tiny, rows, tmp_path / "a")
@@ -162,3 +162,11 @@ def test_another_filters_splits_are_refused(tiny: Filter, tmp_path: Path) -> Non
     other = load_filter(write_filter(tmp_path / "other", FILTER.replace("name: tiny", "name: other")))
     with pytest.raises(Exception, match="another filter"):
         load_data(other, tmp_path / "out")
+
+
+def test_labels_that_contradict_each_other_are_told(tiny: Filter, tmp_path: Path) -> None:
+    rows = labelled(40)
+    rows.append({**rows[8], "id": "again", "scores": {"help": 1, "novelty": 1, "is_advert": 0}})
+    report = split(tiny, rows, tmp_path / "a")
+    assert report.duplicates.same == 1
+    assert len(report.duplicates.contradictions) == 1

@@ -266,3 +266,34 @@ def test_blocked_articles_are_written_counted_and_never_scored(ready: Workspace)
     assert [row["reasons"] for row in found] == [[], ["short"], ["short"], []]
     assert [row["passed"] for row in found] == [True, False, False, True]
     assert found[1]["overall"] is None
+
+
+def test_a_mistake_leaves_nothing_in_the_way(ready: Workspace) -> None:
+    write_jsonl(ready / "in.jsonl", ROWS)
+    with pytest.raises(ConfigError, match="unknown key 'wrkers'"):
+        scored(ready, executor=("local", {"wrkers": 2}))
+    assert not list(ready.root.glob("*.run/plan.json"))
+    assert scored(ready).counts.written == len(ROWS)
+
+
+def test_a_run_goes_on_with_other_threads_but_not_with_another_prefilter(ready: Workspace) -> None:
+    write_jsonl(ready / "in.jsonl", ROWS)
+    asked = iter([False, True, True, True])
+    with pytest.raises(StoppedEarly):
+        scored(ready, stop=lambda: next(asked, True))
+    write_filter(ready.filter, FILTER + "prefilter: {use: short, below: 40}\n")
+    with pytest.raises(ConfigError, match="half done"):
+        scored(ready)
+    write_filter(ready.filter)
+    report = scored(ready, threads=1)
+    assert report.resumed >= 1
+    assert report.counts.written == len(ROWS)
+
+
+def test_an_articles_own_fields_do_not_pass_for_the_verdicts(ready: Workspace) -> None:
+    write_jsonl(ready / "in.jsonl", [{**ROWS[0], "error": "an old crawl's", "tier": "best", "note": "kept"}])
+    assert scored(ready).complete
+    (row,) = read_jsonl(ready / "out.jsonl")
+    assert "error" not in row
+    assert row["tier"] is None
+    assert row["note"] == "kept"

@@ -18,6 +18,8 @@ Keep = Literal["head", "head+tail"]
 
 _USUAL, _MOST = 6, 32
 """Characters per token: enough for ordinary text, and a bound for any."""
+_SPOILT = 8
+"""Tokens before a cut that may be others than in the whole text, because a word was cut in two."""
 _BLIND = 4
 """Characters that count as a token where there is no tokenizer."""
 
@@ -69,7 +71,8 @@ class Encoder:
         """The part of each text that is read, and its tokens. The tokenizer never sees much more than that."""
         read = [_clean(cut(text, self.max_tokens * _USUAL, self.keep)) for text in texts]
         ids = embedding.tokenise(read)
-        short = [i for i, text in enumerate(texts) if len(ids[i]) < self.max_tokens and len(read[i]) < len(text)]
+        enough = self.max_tokens + _SPOILT
+        short = [i for i, text in enumerate(texts) if len(ids[i]) < enough and len(read[i]) < len(text)]
         for i in short:
             read[i] = _clean(cut(texts[i], self.max_tokens * _MOST, self.keep))
         for i, found in zip(short, embedding.tokenise([read[i] for i in short]), strict=True):
