@@ -21,8 +21,6 @@ from filterkit_lite.student import Student, scaled
 F32 = NDArray[np.float32]
 
 _PIECE = 1024
-_SMALL = 1000
-"""Rows up to which one thread is faster."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +53,6 @@ def learn(
 
     Settings are searched for unless given. `report` hears of every candidate and its cross-validated error.
     """
-    # Matrices this small are slower on several threads than on one: by a factor of four on two cores.
-    with ThreadpoolController().limit(limits=1 if len(texts) <= _SMALL else None):
-        return _learn(encoder, texts, scores, weights, scale, seed, limits, report, settings)
-
-
-def _learn(
-    encoder: Encoder,
-    texts: Sequence[str],
-    scores: F32,
-    weights: F32,
-    scale: tuple[float, float],
-    seed: int,
-    limits: Limits,
-    report: Callable[[Settings, float], None],
-    settings: Settings | None,
-) -> tuple[Student, Settings]:
     random = np.random.default_rng(seed)
     some = _sample(random, len(texts), limits.space_rows)
     space = NgramSpace.fit(
