@@ -51,7 +51,7 @@ def test_a_commands_own_help_begins_with_its_line_in_the_table(name: str) -> Non
     [
         (["lable"], "Did you mean 'label'?"),
         (["plugins", "show"], "Missing argument 'NAME'"),
-        (["check"], "Missing argument 'FILTER…'"),
+        (["check"], "name at least one filter"),
         (["--no-such-option"], "No such option"),
         (["label"], "articles"),
     ],

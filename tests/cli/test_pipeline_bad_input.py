@@ -31,7 +31,7 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
     "not UTF-8": (b'{"title": "x", "content": "\xff\xfe"}', "not UTF-8"),
     "no object": (b'["x"]', "must be a JSON object"),
     "empty content": (b'{"id": "e", "title": "x", "content": "  "}', "content is empty"),
-    "no content": (b'{"id": "n", "title": "x"}', "content is empty"),
+    "no content": (b'{"id": "n", "title": "x"}', "content is missing"),
     "content is no text": (b'{"content": 5}', "content must be text"),
     "id is no text": (b'{"id": [1], "content": "x"}', "id must be text"),
     "NaN": (b'{"content": "x", "row": NaN}', "NaN is not a number"),
