@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,9 +18,12 @@ PLACE = re.compile(r"(<!-- demo -->\n).*?(<!-- end of demo -->)", re.S)
 
 def main() -> None:
     """Run it and write it down."""
-    filterkit = Path(sys.executable).parent / "filterkit"
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    filterkit = shutil.which("filterkit", path=environment["PATH"]) or "filterkit"
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([filterkit, "demo", "demo"], cwd=folder, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [filterkit, "demo", "demo"], cwd=folder, env=environment, capture_output=True, text=True, check=True
+        )
     day = datetime.datetime.now(datetime.UTC).date()
     where = f"{platform.system()}, Python {platform.python_version()}, {os.cpu_count()} cores"
     said = f"A real run of `filterkit demo` ({day}, {where}; `python docs/demo_output.py` writes it down):"

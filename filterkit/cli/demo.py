@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -131,4 +133,7 @@ def _show_places(store: Path, data: Path, student: Path, output: Path, seconds: 
     for what, path in places.items():
         click.echo(f"  {what:<26}{path}")
     click.echo("\nNext, judge articles of your own (a JSON object a line, with title and content):")
-    click.echo(f"  filterkit score {FILTER} --student {student} --articles YOURS.jsonl --output verdicts.jsonl")
+    # `make demo` runs us out of an environment that is not on the path
+    found = shutil.which("filterkit") or Path(sys.argv[0]).name != "filterkit"
+    program = "filterkit" if found else sys.argv[0]
+    click.echo(f"  {program} score {FILTER} --student {student} --articles YOURS.jsonl --output verdicts.jsonl")
