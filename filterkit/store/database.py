@@ -223,10 +223,9 @@ def _is_full(path: Path) -> bool:
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema version, 0 for a file that was only just created. Writes nothing."""
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    application, version, tables = _read_header(connection)
     if application == 0 and version == 0:
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+        if tables == 0:
             return 0
         raise _foreign(path)
     if application != APPLICATION_ID:
@@ -238,6 +237,21 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
             fix="Upgrade filterkit: pip install -U filterkit",
         )
     return version
+
+
+def _read_header(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Application id, version and number of tables, all of one moment: another process may be making the store."""
+    alone = not connection.in_transaction
+    if alone:
+        connection.execute("BEGIN")
+    try:
+        application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    finally:
+        if alone:
+            connection.execute("COMMIT")
+    return application, version, tables
 
 
 def _use_wal(connection: sqlite3.Connection, path: Path, patience_s: float) -> None:
