@@ -6,6 +6,7 @@ that lives but stands still (suspended by Ctrl-Z): after it, others take over it
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 import uuid
@@ -41,12 +42,21 @@ class Owners:
         return self.store.with_name(self.store.name + ".owners") / f"{name}.lock"
 
     def enlist(self, lease_s: float) -> Owner:
-        """A new owner, its lock held; its row is written by the caller."""
+        """A new owner, its lock held; its row is written by the caller, in the same write transaction."""
         name = uuid.uuid4().hex
         lock = Lock(self.lock_file(name))
         if not lock.acquire():
             raise StoreError("a lock file cannot be locked", where=lock.path, fix="Keep the store on a local disk")
         return Owner(name, lease_s, lock)
+
+    def sweep(self, connection: sqlite3.Connection) -> None:
+        """In a write transaction: remove lock files that no living owner has, left by kills at an owner's first or
+        last moment. Others enlist in write transactions too, so that no file is seen half made."""
+        living = {f"{name}.lock" for (name,) in connection.execute("SELECT name FROM owners WHERE ended IS NULL")}
+        for path in self.lock_file("").parent.glob("*.lock"):
+            if path.name not in living:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def remove(self, name: str) -> None:
         """Remove the lock file of an owner whose end is committed."""

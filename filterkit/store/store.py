@@ -145,9 +145,12 @@ class Store:
 
         Attempts still open at the end (an error, a second Ctrl-C) count as sent and are free to be asked anew.
         """
-        owner = self._owners.enlist(lease_s)
+        owner: Owner | None = None
         try:
             with self._write() as db:
+                self._owners.bury_dead(db, me=0)
+                self._owners.sweep(db)
+                owner = self._owners.enlist(lease_s)
                 row = (owner.name, time.time() + lease_s)
                 owner.id = _inserted(db.execute("INSERT INTO owners (name, lease_until) VALUES (?, ?)", row))
             yield owner
@@ -155,7 +158,8 @@ class Store:
                 self._owners.bury(db, owner.id)
             self._owners.remove(owner.name)
         finally:
-            owner.lock.release()  # after an error the others find the lock free, and bury this owner themselves
+            if owner is not None:
+                owner.lock.release()  # after an error the others find the lock free, and bury this owner themselves
 
     def renew(self, owner: Owner) -> None:
         """Lengthen the lease by its full time from now on, also when others took it for dead meanwhile."""

@@ -464,3 +464,28 @@ def test_money_is_counted_across_a_kill_and_the_dead_labellers_questions_are_fre
             assert [s.kind for s in states] == ["labelled", "claimed", "claimed", "claimed"]
             assert store.spent() == (1.625, 1.5, 0)
         assert list(path.with_name("labels.db.owners").iterdir()) == []
+
+
+def test_a_killed_labeller_is_buried_by_the_next_one_even_when_nothing_is_left_to_ask(path):
+    code = """
+        import os, signal, sys
+        from filterkit.store import Store
+        with Store(sys.argv[1]).owner(lease_s=3600):
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run_script(code, path).returncode == -9
+    folder = path.with_name("labels.db.owners")
+    assert len(list(folder.iterdir())) == 1
+    with Store(path) as store, store.owner():
+        pass
+    assert list(folder.iterdir()) == []
+
+
+def test_lock_files_left_by_a_kill_at_an_owners_first_or_last_moment_go_with_the_next_one(path, store):
+    folder = path.with_name("labels.db.owners")
+    with store.owner() as living:
+        for name in ("never-entered", "ended"):
+            (folder / f"{name}.lock").touch()
+        with Store(path) as second, second.owner() as other:
+            assert {f.stem for f in folder.iterdir()} == {living.name, other.name}
+    assert list(folder.iterdir()) == []
