@@ -1,0 +1,1 @@
+"""Oracle `gemini` for filterkit: labels articles with Google's Gemini models."""
