@@ -1,0 +1,1 @@
+"""Oracle `openai` for filterkit: OpenAI and any server that speaks its protocol."""
