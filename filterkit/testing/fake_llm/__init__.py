@@ -1,0 +1,20 @@
+"""A fake LLM provider on 127.0.0.1: it speaks Gemini's REST and OpenAI's protocol, and goes wrong on demand.
+
+    from filterkit.testing.fake_llm import FakeLLM, expected_scores
+
+    with FakeLLM(latency_s=0.3, faults={"rate_limit": 0.05}) as server:
+        ...  # point an SDK at server.url (Gemini) or server.openai_url, with any key and any model
+    assert server.answered == 100
+
+Its scores follow from the text of each article alone (`expected_scores`), so that a test can prove every label right.
+`python -m filterkit.testing.fake_llm --port 8080 --fault malformed=0.03` serves until Ctrl-C. `FAULTS` names what can
+go wrong.
+"""
+
+from __future__ import annotations
+
+from filterkit.testing.fake_llm.answers import expected_scores
+from filterkit.testing.fake_llm.fake import Exchange, FakeLLM
+from filterkit.testing.fake_llm.faults import FAULTS
+
+__all__ = ["FAULTS", "Exchange", "FakeLLM", "expected_scores"]

@@ -1,0 +1,297 @@
+"""The HTTP server itself: routes, counts, latency, and connections that are closed or left hanging."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from filterkit.errors import FilterkitError
+from filterkit.testing.fake_llm import chat, gemini
+from filterkit.testing.fake_llm.answers import PROSE, Finish, answer, article_of, fields_asked, schema_in, written
+from filterkit.testing.fake_llm.faults import INSTEAD_OF_ONE, Plan, Settings
+from filterkit.testing.fake_llm.wire import Asked, Counts, Speaker, Unreadable, Wire
+
+Protocol = Literal["gemini", "openai"]
+_GEMINI = re.compile(r"^/[^/]+/models/(.+):(generateContent|countTokens)$")
+_MODELS = re.compile(r"^/[^/]+/models(?:/(.+))?$")
+OTHER_MODEL = "another-model-001"
+_SPEAKERS: dict[Protocol, Speaker] = {"gemini": gemini, "openai": chat}
+
+
+@dataclass
+class Exchange:
+    """One request for an answer, and what became of it.
+
+    system, user: the texts of those turns, article: the one within the fence. config: the rest of the body. headers:
+    lower-case names. connection: the client's port. status: None while there is no answer, and when there was none
+    (hang, drop, reset). scores: what a right answer says, whatever was answered; text: what was. at: seconds on
+    time.monotonic() of the server's process. Tokens are 0 in errors.
+    """
+
+    protocol: Protocol
+    path: str
+    model: str
+    at: float
+    connection: int = 0
+    system: str = ""
+    user: str = ""
+    article: str = ""
+    schema: dict[str, Any] | None = None
+    mode: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    fault: str = ""
+    status: int | None = None
+    scores: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    thinking_tokens: int = 0
+
+
+class Desk:
+    """Answers requests and counts them. All of it runs on one event loop; numbers may be read from other threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all requests; script, limits and random numbers start anew."""
+        self.plan = Plan(self.settings)
+        self.exchanges: list[Exchange] = []
+        self.requests = self.answered = self.others = self.in_flight = self.max_in_flight = 0
+        self.statuses: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
+        self._prefixes: set[str] = set()
+
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Go on under changed settings."""
+        self.settings = Settings.of({**vars(self.settings), **values})
+        self.plan.change(self.settings, values)
+
+    def state(self) -> dict[str, Any]:
+        """All counts, as plain data."""
+        counts = ("requests", "answered", "others", "in_flight", "max_in_flight")
+        tables = ("statuses", "faults", "tokens")
+        return {
+            **{name: getattr(self, name) for name in counts},
+            **{name: dict(getattr(self, name)) for name in tables},
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one HTTP request."""
+        path = request.path
+        if path.startswith("/_fake/"):
+            return await self._control(request, path.removeprefix("/_fake/"))
+        if request.method == "POST":
+            match = _GEMINI.match(path)
+            if match and match.group(2) == "generateContent":
+                return await self._count(request, "gemini", unquote(match.group(1)))
+            if match:
+                self.others += 1
+                return await self._count_tokens(request, unquote(match.group(1)))
+            if path.endswith("/chat/completions"):
+                return await self._count(request, "openai", "")
+        listed = _MODELS.match(path)
+        if request.method == "GET" and listed:
+            self.others += 1
+            return _respond(self._models(request, listed.group(1)))
+        return _respond(Wire(404, {"error": {"code": 404, "message": f"no such path: {path}", "status": "NOT_FOUND"}}))
+
+    async def _count(self, request: web.BaseRequest, protocol: Protocol, model: str) -> web.StreamResponse:
+        self.requests += 1
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        exchange = Exchange(protocol, request.path, model, time.monotonic())
+        if self.settings.record:
+            self._note_sender(exchange, request)
+        generation = self.statuses  # a reset in between begins other counts
+        try:
+            wire = await self._answer(request, exchange)
+            if wire is None:
+                await asyncio.Event().wait()
+        finally:
+            if generation is self.statuses:
+                self.in_flight -= 1
+        assert wire is not None
+        if exchange.fault in ("drop", "reset"):
+            return await _break_off(request, wire, exchange.fault)
+        exchange.status = wire.status
+        if generation is self.statuses:
+            self.statuses[str(wire.status)] += 1
+            self.answered += wire.status == 200
+        return _respond(wire)
+
+    def _note_sender(self, exchange: Exchange, request: web.BaseRequest) -> None:
+        exchange.headers = {name.lower(): value for name, value in request.headers.items()}
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        exchange.connection = peer[1] if peer else 0
+        self.exchanges.append(exchange)
+
+    async def _answer(self, request: web.BaseRequest, exchange: Exchange) -> Wire | None:
+        """The answer on the wire; None when there shall never be one."""
+        speaks = _SPEAKERS[exchange.protocol]
+        try:
+            body = json.loads(await request.content.read())
+            asked = speaks.read(exchange.model, body)
+        except (ValueError, AttributeError, TypeError) as problem:
+            why = str(problem) if isinstance(problem, Unreadable) else "Invalid JSON payload received."
+            return speaks.error("bad_request", exchange.model, why=why)
+        exchange.model = asked.model
+        article = article_of(asked.user)
+        if self.settings.record:
+            exchange.system, exchange.user, exchange.article = asked.system, asked.user, article
+            exchange.schema, exchange.mode, exchange.config = asked.schema, asked.mode, asked.config
+        refusal = self._refusal(request, exchange, asked)
+        if refusal is not None:
+            return refusal
+        fault = exchange.fault = self.plan.fault(article)
+        self.faults[fault or "ok"] += 1
+        if fault == "hang":
+            return None
+        if fault in ("rate_limit", "quota_day"):  # what a provider says at once
+            return speaks.error(fault, asked.model, self.settings.retry_after_s)
+        if self.settings.latency_s:
+            await asyncio.sleep(self.settings.latency_s)
+        if fault in INSTEAD_OF_ONE:
+            return speaks.error(fault, asked.model)
+        return self._reply(exchange, asked, article)
+
+    def _refusal(self, request: web.BaseRequest, exchange: Exchange, asked: Asked) -> Wire | None:
+        """What a provider checks before it does anything: key, model, kind of output, limits."""
+        speaks = _SPEAKERS[exchange.protocol]
+        settings = self.settings
+        fault: str = ""
+        wait_s, limit, why = None, None, ""
+        key = speaks.key_of(request.headers, request.query)
+        if settings.api_key is not None and key != settings.api_key:
+            fault = "invalid_key"
+        elif settings.models is not None and asked.model not in settings.models:
+            fault = "unknown_model"
+        elif asked.mode not in settings.structured:
+            fault, why = "bad_request", f"This response_format type is unavailable here: {asked.mode}"
+        elif (over := self.plan.limit()) is not None:
+            fault, wait_s = over
+            limit = settings.requests_per_minute if fault == "rate_limit" else settings.requests_per_day
+        if not fault:
+            return None
+        exchange.fault = fault
+        self.faults[fault] += 1
+        return speaks.error(fault, asked.model, wait_s, limit, why)
+
+    def _reply(self, exchange: Exchange, asked: Asked, article: str) -> Wire:
+        schema = asked.schema or schema_in(asked.system) or schema_in(asked.user.removesuffix(article))
+        right: dict[str, Any] = {}
+        finish: Finish = "stop"
+        text = PROSE  # nobody said what to answer
+        if schema is not None:
+            scores = fields_asked(schema, asked.system)
+            right = answer(scores, article)
+            text, finish = written(right, scores, exchange.fault)
+        if asked.max_tokens is not None and len(text) // 4 > asked.max_tokens:
+            text, finish = text[: asked.max_tokens * 4], "length"
+        counts = self._counts(asked, article, text)
+        exchange.scores, exchange.text = right, text
+        exchange.input_tokens, exchange.cached_tokens = counts.input, counts.cached
+        exchange.output_tokens, exchange.thinking_tokens = counts.output, counts.thinking
+        self.tokens.update(input=counts.input, cached=counts.cached, output=counts.output, thinking=counts.thinking)
+        model = self.settings.model_version or asked.model
+        if exchange.fault == "wrong_model":
+            model = OTHER_MODEL
+        speaks = _SPEAKERS[exchange.protocol]
+        return speaks.reply(text, finish, counts, model, self.requests)
+
+    def _counts(self, asked: Asked, article: str, text: str) -> Counts:
+        """Tokens, at four characters each. What comes before the article is cached from its second time on."""
+        before = asked.system + asked.user[: max(0, asked.user.find(article))]
+        cached = 0
+        if len(before) // 4 >= self.settings.min_cached_tokens:
+            prefix = sha256(f"{asked.model}\n{before}".encode("utf-8", "surrogatepass")).hexdigest()
+            cached = len(before) // 4 if prefix in self._prefixes else 0
+            self._prefixes.add(prefix)
+        thinking = self.settings.thinking_tokens if asked.thinking else 0
+        return Counts((len(asked.system) + len(asked.user)) // 4, cached, len(text) // 4, thinking)
+
+    async def _count_tokens(self, request: web.BaseRequest, model: str) -> web.Response:
+        try:
+            body = json.loads(await request.content.read())
+            asked = gemini.read(model, body.get("generateContentRequest") or body)
+        except (ValueError, AttributeError, TypeError):
+            return _respond(gemini.error("bad_request", model, why="Invalid JSON payload received."))
+        return _respond(Wire(200, {"totalTokens": (len(asked.system) + len(asked.user)) // 4}))
+
+    def _models(self, request: web.BaseRequest, name: str | None) -> Wire:
+        """The list of models, in the protocol of whoever asks, or one of them."""
+        google = "x-goog-api-key" in request.headers or "key" in request.query
+        speaks = _SPEAKERS["gemini" if google else "openai"]
+        key = speaks.key_of(request.headers, request.query)
+        if self.settings.api_key is not None and key != self.settings.api_key:
+            return speaks.error("invalid_key", "")
+        names = self.settings.models or ("fake-model",)
+        if name is not None:
+            known = self.settings.models is None or name in names
+            return Wire(200, speaks.model_entry(name)) if known else speaks.error("unknown_model", name)
+        entries = [speaks.model_entry(n) for n in names]
+        return Wire(200, {"models": entries} if google else {"object": "list", "data": entries})
+
+    async def _control(self, request: web.BaseRequest, what: str) -> web.Response:
+        """The door for other processes: GET state, exchanges; POST settings, reset."""
+        if request.method == "GET" and what == "state":
+            return _respond(Wire(200, self.state()))
+        if request.method == "GET" and what == "exchanges":
+            return _respond(Wire(200, {"exchanges": [asdict(e) for e in self.exchanges]}))
+        if request.method == "POST" and what == "reset":
+            self.reset()
+            return _respond(Wire(200, self.state()))
+        if request.method == "POST" and what == "settings":
+            try:
+                self.change(json.loads(await request.content.read()))
+            except (FilterkitError, ValueError, TypeError, AttributeError) as error:
+                return _respond(Wire(400, {"error": str(error)}))
+            return _respond(Wire(200, self.state()))
+        return _respond(Wire(404, {"error": f"no such control: {request.method} {what}"}))
+
+
+def _respond(wire: Wire) -> web.Response:
+    if isinstance(wire.body, str):
+        return web.Response(status=wire.status, text=wire.body, content_type="text/html", headers=wire.headers)
+    body = json.dumps(wire.body, ensure_ascii=False).encode("utf-8", "replace")
+    headers = {"content-type": "application/json; charset=utf-8", **wire.headers}
+    return web.Response(status=wire.status, body=body, headers=headers)
+
+
+async def _break_off(request: web.BaseRequest, wire: Wire, fault: str) -> web.StreamResponse:
+    """Close the connection: at once, or when half of the answer is out."""
+    response = web.StreamResponse(headers={"content-type": "application/json"})
+    if fault == "drop":
+        body = json.dumps(wire.body).encode()
+        response.content_length = len(body)
+        await response.prepare(request)
+        await response.write(body[: len(body) // 2])
+        if request.transport is not None:
+            request.transport.close()
+    elif request.transport is not None:
+        request.transport.abort()
+    return response
+
+
+async def listen(desk: Desk, port: int) -> tuple[web.ServerRunner, int]:
+    """Serve on a port of 127.0.0.1 (0: a free one), and say which."""
+    server = web.Server(desk.handle, handler_cancellation=True, access_log=None, keepalive_timeout=600)
+    runner = web.ServerRunner(server, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+    return runner, runner.addresses[0][1]

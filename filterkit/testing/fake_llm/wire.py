@@ -1,0 +1,69 @@
+"""What both protocols share: a question as it was read, and a reply as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from filterkit.testing.fake_llm.answers import Finish
+
+Mode = Literal["json_schema", "json_object", "none"]
+
+
+class Unreadable(ValueError):
+    """A request that the provider would answer with 400; the text says why."""
+
+
+@dataclass
+class Asked:
+    """A question, out of a request's body. config: the body without its texts. thinking: not switched off."""
+
+    model: str
+    system: str
+    user: str
+    schema: dict[str, Any] | None
+    mode: Mode
+    max_tokens: int | None
+    thinking: bool
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Tokens. cached is part of input; thinking is not part of output."""
+
+    input: int
+    cached: int
+    output: int
+    thinking: int
+
+
+@dataclass(frozen=True)
+class Wire:
+    """An HTTP answer."""
+
+    status: int
+    body: dict[str, Any] | str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Speaker(Protocol):
+    """A protocol: the modules gemini and chat."""
+
+    def key_of(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
+        """The API key that a request carries."""
+
+    def read(self, model: str, body: dict[str, Any]) -> Asked:
+        """A question out of a request's body. Raises Unreadable."""
+
+    def reply(self, text: str, finish: Finish, counts: Counts, model: str, number: int) -> Wire:
+        """A 200."""
+
+    def error(
+        self, fault: str, model: str, wait_s: float | None = None, limit: int | None = None, why: str = ""
+    ) -> Wire:
+        """The answer to a request that got no reply."""
+
+    def model_entry(self, name: str) -> dict[str, Any]:
+        """A model in the list of models."""
