@@ -2,7 +2,7 @@
 
 from filterkit.store.database import SCHEMA_VERSION
 from filterkit.store.owners import Owner
-from filterkit.store.rows import Failure, Key, LabelRow, Outcome, Question, QuestionCount, Result, Spent, State
+from filterkit.store.rows import Failure, Key, LabelRow, Outcome, Question, QuestionCount, Result, Spent, State, Used
 from filterkit.store.store import Store
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "Spent",
     "State",
     "Store",
+    "Used",
 ]

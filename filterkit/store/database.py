@@ -119,6 +119,21 @@ MIGRATIONS = (
         WHERE id = OLD.question;
     END;
     """,
+    """
+    -- What an article read as before it was edited: its labels of then are found when it is to be forgotten.
+    CREATE TABLE former_readings (
+        article INTEGER NOT NULL REFERENCES articles (seq),
+        request INTEGER NOT NULL REFERENCES requests (id),
+        sent_hash BLOB NOT NULL,
+        PRIMARY KEY (article, request, sent_hash)
+    ) WITHOUT ROWID;
+    CREATE TRIGGER reading_changed AFTER UPDATE OF sent_hash ON readings WHEN OLD.sent_hash <> NEW.sent_hash BEGIN
+        INSERT INTO former_readings SELECT OLD.article, OLD.request, OLD.sent_hash WHERE NOT EXISTS (
+            SELECT 1 FROM former_readings
+            WHERE article = OLD.article AND request = OLD.request AND sent_hash = OLD.sent_hash
+        );
+    END;
+    """,
 )
 """Script i brings a store from version i to i + 1; a new store runs all of them. Add to the end, never edit."""
 
@@ -136,7 +151,7 @@ def connect(path: Path, *, create: bool, busy_timeout_s: float) -> sqlite3.Conne
         )
     try:
         with translated(path):
-            version = _check_version(connection, path)
+            version = check_version(connection, path)
             _use_wal(connection, path, busy_timeout_s)
             # What is committed is money spent: FULL keeps it through a power cut, where NORMAL may forget the last
             # commits. It costs an fsync per group (4 ms on a plain disk), about 2 % of a labeller's rate.
@@ -221,7 +236,7 @@ def _is_full(path: Path) -> bool:
         return False
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+def check_version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema version, 0 for a file that was only just created. Writes nothing."""
     application, version, tables = _read_header(connection)
     if application == 0 and version == 0:
@@ -271,7 +286,7 @@ def _use_wal(connection: sqlite3.Connection, path: Path, patience_s: float) -> N
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     with transaction(connection, path):
-        version = _check_version(connection, path)  # another process may have been faster
+        version = check_version(connection, path)  # another process may have been faster
         for script in MIGRATIONS[version:]:
             _run_script(connection, script)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

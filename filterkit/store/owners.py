@@ -19,6 +19,7 @@ from filterkit.files import Lock
 GRACE_S = 5.0
 """How long, in this process's own running time, an expired lease must stay expired before it is believed:
 after a suspend of the whole machine the other labeller gets the chance to renew."""
+OTHERS = "SELECT id, name, lease_until FROM owners WHERE ended IS NULL AND id <> ?"
 
 
 @dataclass
@@ -71,11 +72,14 @@ class Owners:
 
     def bury_dead(self, connection: sqlite3.Connection, me: int) -> list[str]:
         """Bury every owner who died, in a write transaction; their names, to be removed once it is committed."""
-        others = "SELECT id, name, lease_until FROM owners WHERE ended IS NULL AND id <> ?"
-        dead = [row for row in connection.execute(others, (me,)).fetchall() if not self._alive(*row)]
+        dead = [row for row in connection.execute(OTHERS, (me,)).fetchall() if not self._alive(*row)]
         for number, _, _ in dead:
             self.bury(connection, number)
         return [name for _, name, _ in dead]
+
+    def living(self, connection: sqlite3.Connection, me: int = 0) -> int:
+        """How many labellers, `me` left out, work on the store. Writes nothing."""
+        return sum(self._alive(*row) for row in connection.execute(OTHERS, (me,)).fetchall())
 
     def _alive(self, number: int, name: str, lease_until: float) -> bool:
         path = self.lock_file(name)

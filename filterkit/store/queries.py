@@ -2,29 +2,37 @@
 
 NARROWED = """
     p.hash = :request AND (:oracle IS NULL OR q.oracle = :oracle) AND (:model IS NULL OR q.model = :model)
-    AND r.article > :after AND r.article <= :upto
 """
-LABELLED = f"""
+LABELLED = """
     SELECT a.body, l.scores, l.evidence, q.oracle, q.model, l.model_version, l.sample, l.sent_hash
     FROM requests p
     JOIN readings r ON r.request = p.id
     JOIN articles a ON a.seq = r.article AND a.text_hash = r.text_hash
     JOIN questions q ON q.request = p.id
     JOIN labels l ON l.question = q.id AND l.sent_hash = r.sent_hash
-    WHERE {NARROWED} ORDER BY r.article, q.oracle, q.model, l.sample
-"""  # noqa: S608 - both parts stand above
-FAILED = f"""
+    WHERE {which} AND r.article > :after AND r.article <= :upto
+    ORDER BY r.article, q.oracle, q.model, l.sample
+"""
+FAILED = """
     SELECT a.id, f.reason, q.oracle, q.model
     FROM requests p
     JOIN readings r ON r.request = p.id
     JOIN articles a ON a.seq = r.article AND a.text_hash = r.text_hash
     JOIN questions q ON q.request = p.id
     JOIN failures f ON f.question = q.id AND f.sent_hash = r.sent_hash
-    WHERE {NARROWED} ORDER BY r.article, q.oracle, q.model
-"""  # noqa: S608 - both parts stand above
+    WHERE {which} AND r.article > :after AND r.article <= :upto
+    ORDER BY r.article, q.oracle, q.model
+"""
 SPENT = """
     SELECT COALESCE(sum(spent), 0), COALESCE(sum(held), 0), COALESCE(sum(unknown), 0) FROM questions
     WHERE :question IS NULL OR id = :question
+"""
+USED = """
+    SELECT count(*), avg(input_tokens), avg(cached_tokens), avg(output_tokens), avg(cost) FROM (
+        SELECT input_tokens, cached_tokens, output_tokens, cost FROM attempts
+        WHERE question = ? AND outcome = 'labelled' AND input_tokens IS NOT NULL AND output_tokens IS NOT NULL
+        ORDER BY id DESC LIMIT ?
+    )
 """
 OPEN_ATTEMPT = """
     INSERT OR IGNORE INTO attempts (question, sent_hash, sample, owner, opened, reserved) VALUES (?, ?, ?, ?, ?, ?)
@@ -65,3 +73,65 @@ COUNTS = """
         (SELECT max(at) FROM labels WHERE question = q.id)
     FROM questions q JOIN requests p ON p.id = q.request
 """
+FIND_SCORES = "SELECT scores FROM labels WHERE question = ? AND sent_hash = ? AND sample = ?"
+
+# Statistics
+
+REPLIED = """
+    SELECT COALESCE(model_version, X''), count(*) FROM labels WHERE question = ? GROUP BY 1 ORDER BY 2 DESC, 1
+"""
+SUMS = """
+    SELECT count(*), count(latency_s), COALESCE(sum(input_tokens), 0), COALESCE(sum(cached_tokens), 0),
+        COALESCE(sum(output_tokens), 0), COALESCE(sum(thinking_tokens), 0)
+    FROM attempts WHERE question = ?
+"""
+LATENCY = """
+    SELECT latency_s FROM attempts WHERE question = ? AND latency_s IS NOT NULL ORDER BY latency_s LIMIT 1 OFFSET ?
+"""
+
+# Merging and forgetting
+
+ATTEMPT = """
+    question, sent_hash, sample, owner, opened, reserved, outcome, closed, cost,
+    input_tokens, cached_tokens, output_tokens, thinking_tokens, latency_s, model_version, error
+"""
+LABEL = "question, sent_hash, sample, owner, at, model_version, scores, evidence"
+ALL_QUESTIONS = "SELECT q.id, p.hash, q.oracle, q.model FROM questions q JOIN requests p ON p.id = q.request"
+ALL_READINGS = """
+    SELECT r.request, a.id, r.text_hash, r.sent_hash FROM readings r JOIN articles a ON a.seq = r.article
+"""
+ALL_FORMER_READINGS = """
+    SELECT r.request, a.id, r.sent_hash FROM former_readings r JOIN articles a ON a.seq = r.article
+"""
+FIND_READING = """
+    SELECT a.seq, a.text_hash, r.text_hash FROM articles a LEFT JOIN readings r ON r.article = a.seq AND r.request = ?
+    WHERE a.id = ?
+"""
+PUT_FORMER_READING = """
+    INSERT OR IGNORE INTO former_readings (article, request, sent_hash) SELECT :article, :request, :sent_hash
+    WHERE NOT EXISTS (
+        SELECT 1 FROM readings WHERE request = :request AND article = :article AND sent_hash = :sent_hash
+    )
+"""
+MAKE_KNOWN = """
+    CREATE TEMP TABLE known (
+        question, sent_hash, sample, owner, opened, id, PRIMARY KEY (owner, opened, question, sent_hash, sample)
+    ) WITHOUT ROWID
+"""
+FILL_KNOWN = """
+    INSERT OR IGNORE INTO known SELECT question, sent_hash, sample, owner, opened, id FROM attempts WHERE owner = ?
+"""
+FIND_KNOWN = """
+    SELECT a.id, a.outcome FROM known k JOIN attempts a ON a.id = k.id
+    WHERE k.question = ? AND k.sent_hash = ? AND k.sample = ? AND k.owner = ? AND k.opened = ?
+"""
+END_ATTEMPT = """
+    UPDATE attempts SET reserved = ?, outcome = ?, closed = ?, cost = ?, input_tokens = ?, cached_tokens = ?,
+        output_tokens = ?, thinking_tokens = ?, latency_s = ?, model_version = ?, error = ?
+    WHERE id = ?
+"""
+TEXTS = """
+    SELECT request, sent_hash FROM readings WHERE request IN (SELECT id FROM requests) AND article = :article
+    UNION SELECT request, sent_hash FROM former_readings WHERE article = :article
+"""
+DROP_READINGS = "DELETE FROM readings WHERE request IN (SELECT id FROM requests) AND article = ?"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from filterkit.errors import StoreError
-from filterkit.records import ARTICLE_TEXT_FIELDS, Article, Label, Usage
+from filterkit.records import ARTICLE_TEXT_FIELDS, Article, Label, Usage, sha256_text
 
 ERROR_CHARS = 1_000
 NANO = 1_000_000_000
@@ -45,16 +45,17 @@ class State(NamedTuple):
     """Where a question stands.
 
     free: may be asked; claimed: `attempt` was opened for it just now; labelled; failed: finally, for `reason`;
-    elsewhere: in flight at another living labeller. `owner` is the number of who labelled or failed it.
+    elsewhere: in flight at another living labeller; unaffordable: its reserve would break the budget now.
+    `owner` is the number of who labelled or failed it.
     """
 
-    kind: Literal["free", "claimed", "labelled", "failed", "elsewhere"]
+    kind: Literal["free", "claimed", "labelled", "failed", "elsewhere", "unaffordable"]
     attempt: int | None = None
     owner: int | None = None
     reason: str = ""
 
 
-Result = Literal["labelled", "bad", "refused", "transient", "limited", "fatal", "broken"]
+Result = Literal["labelled", "bad", "refused", "transient", "limited", "rerouted", "fatal", "broken"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Outcome:
 
     `label` only for "labelled"; `cost_usd` None when unknown, which counts at the attempt's reserved cost.
     `final`: the question is recorded as failed, for `error`. `again`: the next attempt is opened in the same
-    transaction, so that no other labeller takes the question in between.
+    transaction, so that no other labeller takes the question in between, at `reserved_usd` until its cost is known.
     """
 
     attempt: int
@@ -76,6 +77,7 @@ class Outcome:
     error: str = ""
     final: bool = False
     again: bool = False
+    reserved_usd: float | None = None
 
 
 class LabelRow(NamedTuple):
@@ -120,6 +122,21 @@ class Spent(NamedTuple):
     unknown: int
 
 
+@dataclass(frozen=True)
+class Used:
+    """What an answer of a question took: means over the attempts that brought a label and said how many tokens.
+
+    count: of how many attempts. input, cached_input (part of input) and output in tokens, cost_usd in dollars; the
+    cached part and the cost are None where no attempt knew them.
+    """
+
+    count: int
+    input: float
+    cached_input: float | None
+    output: float
+    cost_usd: float | None
+
+
 def pack(text: str) -> bytes:
     """Any text as bytes."""
     return text.encode("utf-8", "surrogatepass")
@@ -128,6 +145,11 @@ def pack(text: str) -> bytes:
 def unpack(data: bytes) -> str:
     """The text of `pack`."""
     return data.decode("utf-8", "surrogatepass")
+
+
+def text_hash(article: Article) -> bytes:
+    """What tells whether an article was edited: of title and content alone."""
+    return bytes.fromhex(sha256_text(article.text))[:16]
 
 
 def pack_json(value: Any) -> bytes:
@@ -164,4 +186,11 @@ def nano(usd: float | None) -> int | None:
         return None
     if not math.isfinite(usd) or usd < 0:
         raise StoreError(f"the ledger takes no cost of {usd!r} dollars")
+    return round(usd * NANO)
+
+
+def nano_budget(usd: float) -> int:
+    """A budget in whole billionths, rounded as what is reserved: a budget of just one request's reserve lets it go."""
+    if not math.isfinite(usd) or usd < 0:
+        raise StoreError(f"a budget of {usd!r} dollars makes no sense")
     return round(usd * NANO)

@@ -4,69 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 from filterkit.contracts import redact
 from filterkit.errors import StoreError
-from filterkit.records import Article, sha256_text
+from filterkit.records import Article
 from filterkit.store import queries
-from filterkit.store.database import connect, transaction, translated
-from filterkit.store.owners import Owner, Owners
+from filterkit.store.base import inserted
+from filterkit.store.owners import Owner
 from filterkit.store.rows import (
     ERROR_CHARS,
-    NANO,
-    Failure,
     Key,
-    LabelRow,
     Outcome,
     Question,
-    QuestionCount,
-    Spent,
     State,
     nano,
+    nano_budget,
     pack,
     pack_article,
     pack_json,
     pack_scores,
+    text_hash,
     unpack,
-    unpack_article,
-    unpack_json,
 )
-
-PAGE = 500
-"""Articles looked at per query while iterating, so that memory and read transactions stay small."""
+from filterkit.store.views import Views
 
 
-class Store:
+class Store(Views):
     """One SQLite file that keeps articles, labels and the ledger of money, shared by any number of processes.
 
     Threads may take turns on one Store. Methods raise StoreError (the file cannot be used, the disk is full) or
     StoppedEarly (locked by another process for `busy_timeout_s` seconds); then nothing of that call was written.
     """
-
-    def __init__(self, path: str | Path, *, create: bool = True, busy_timeout_s: float = 30.0) -> None:
-        """Open the store at `path`, making it where it is missing (with `create=False` that is a StoreError)."""
-        self.path = Path(path)
-        self._connection = connect(self.path, create=create, busy_timeout_s=busy_timeout_s)
-        self._turn = threading.RLock()
-        self._owners = Owners(self.path)
-        self._question_ids: dict[Question, int] = {}
-        self._request_ids: dict[str, int] = {}
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file. May be called twice."""
-        with self._turn:
-            self._connection.close()
 
     # Articles and where their questions stand
 
@@ -75,18 +45,17 @@ class Store:
 
         An id that was known with another content is an edit: the newest version replaces the older one.
         """
-        with self._write() as db:
-            request = self._request_id(db, question)
+        with self.writing() as db:
+            request = self.request_id(db, question)
             for article, sent_hash in rows:
-                name = pack(article.id)
-                text_hash = bytes.fromhex(sha256_text(article.text))[:16]
-                db.execute(queries.PUT_ARTICLE, (name, text_hash, pack_article(article)))
-                db.execute(queries.PUT_READING, (request, text_hash, bytes.fromhex(sent_hash), name))
+                name, text = pack(article.id), text_hash(article)
+                db.execute(queries.PUT_ARTICLE, (name, text, pack_article(article)))
+                db.execute(queries.PUT_READING, (request, text, bytes.fromhex(sent_hash), name))
 
     def states(self, question: Question, keys: Sequence[Key]) -> list[State]:
         """Where each question stands, in order: free, labelled or failed. Writes nothing."""
-        with self._read() as db:
-            number = self._find_question(db, question)
+        with self.reading() as db:
+            number = self.find_question(db, question)
             if number is None:
                 return [State("free")] * len(keys)
             return [_settled(db, number, key) or State("free") for key in keys]
@@ -97,44 +66,52 @@ class Store:
         keys: Sequence[Key],
         owner: Owner,
         *,
-        reserved_usd: float | None = None,
+        reserved_usd: Sequence[float | None] | None = None,
+        max_usd: float | None = None,
         retry_failed_before: float | None = None,
     ) -> list[State]:
         """Open an attempt for each question that may be asked now, and say where the others stand, in order.
 
-        Committed when this returns: only then may a request leave. `reserved_usd` is what an attempt counts until
-        its cost is known (None: unknown). Questions that failed before the Unix time `retry_failed_before` may be
-        asked again.
+        Committed when this returns: only then may a request leave. `reserved_usd`, one for each key, is what an
+        attempt counts until its cost is known (None: unknown). With `max_usd` no attempt is opened whose reserve
+        would bring what `question` has cost, in all runs and processes, above it. Questions that failed before the
+        Unix time `retry_failed_before` may be asked again.
         """
-        reserved = nano(reserved_usd)
-        with self._write() as db:
-            number = self._question_id(db, question)
-            dead = self._owners.bury_dead(db, owner.id)
+        reserves = [nano(usd) for usd in reserved_usd or [None] * len(keys)]
+        with self.writing() as db:
+            number = self.question_id(db, question)
+            dead = self.owners.bury_dead(db, owner.id)
+            budget = None if max_usd is None else nano_budget(max_usd) - _spent(db, number)
             states: list[State] = []
-            for key in keys:
+            for key, reserved in zip(keys, reserves, strict=True):
                 state = _settled(db, number, key, retry_failed_before)
-                if state is None:
+                if state is None and budget is not None and (reserved or 0) > budget:
+                    state = State("unaffordable")
+                elif state is None:
                     attempt = _open_attempt(db, (number, bytes.fromhex(key.sent_hash), key.sample), owner.id, reserved)
                     state = State("elsewhere") if attempt is None else State("claimed", attempt, owner.id)
+                    if budget is not None and attempt is not None:
+                        budget -= reserved or 0
                 states.append(state)
         for name in dead:
-            self._owners.remove(name)
+            self.owners.remove(name)
         return states
 
-    def complete(self, outcomes: Sequence[Outcome], *, reserved_usd: float | None = None) -> list[int | None]:
+    def complete(self, outcomes: Sequence[Outcome], *, max_usd: float | None = None) -> list[int | None]:
         """Close attempts with what became of them, labels included; all of it is durable when this returns.
 
-        For each outcome with `again` the number of the next attempt, opened at `reserved_usd`; else None. (None with
-        `again` too where another labeller took the question over while this one stood still.)
+        For each outcome with `again` the number of the next attempt; else None. (None with `again` too where its
+        reserve would break the budget `max_usd`, as in `claim`, or where another labeller took the question over
+        while this one stood still.)
         """
-        reserved = nano(reserved_usd)
         now = time.time()
-        with self._write() as db:
-            return [_complete(db, outcome, reserved, now) for outcome in outcomes]
+        budget = None if max_usd is None else nano_budget(max_usd)
+        with self.writing() as db:
+            return [_complete(db, outcome, budget, now) for outcome in outcomes]
 
     def release(self, attempts: Iterable[int]) -> None:
         """Take back attempts whose request never left: they cost nothing and their questions are free."""
-        with self._write() as db:
+        with self.writing() as db:
             db.executemany("DELETE FROM attempts WHERE id = ?", [(a,) for a in attempts])
 
     # Labellers
@@ -147,133 +124,25 @@ class Store:
         """
         owner: Owner | None = None
         try:
-            with self._write() as db:
-                self._owners.bury_dead(db, me=0)
-                self._owners.sweep(db)
-                owner = self._owners.enlist(lease_s)
+            with self.writing() as db:
+                self.owners.bury_dead(db, me=0)
+                self.owners.sweep(db)
+                owner = self.owners.enlist(lease_s)
                 row = (owner.name, time.time() + lease_s)
-                owner.id = _inserted(db.execute("INSERT INTO owners (name, lease_until) VALUES (?, ?)", row))
+                owner.id = inserted(db.execute("INSERT INTO owners (name, lease_until) VALUES (?, ?)", row))
             yield owner
-            with self._write() as db:
-                self._owners.bury(db, owner.id)
-            self._owners.remove(owner.name)
+            with self.writing() as db:
+                self.owners.bury(db, owner.id)
+            self.owners.remove(owner.name)
         finally:
             if owner is not None:
                 owner.lock.release()  # after an error the others find the lock free, and bury this owner themselves
 
     def renew(self, owner: Owner) -> None:
         """Lengthen the lease by its full time from now on, also when others took it for dead meanwhile."""
-        with self._write() as db:
+        with self.writing() as db:
             until = time.time() + owner.lease_s
             db.execute("UPDATE owners SET lease_until = ?, ended = NULL WHERE id = ?", (until, owner.id))
-
-    # What is there
-
-    def labelled(self, request_hash: str, *, oracle: str | None = None, model: str | None = None) -> Iterator[LabelRow]:
-        """Every label of a request with its article, in the order the articles came in; streamed.
-
-        Of an edited article only labels of its newest version count. Several oracles, models or samples give several
-        rows for one article, unless `oracle` and `model` narrow them down.
-        """
-        for body, scores, evidence, by, asked, version, sample, sent_hash in self._pages(
-            queries.LABELLED, request_hash, oracle, model
-        ):
-            with translated(self.path):
-                row = LabelRow(
-                    unpack_article(body),
-                    unpack_json(scores),
-                    unpack_json(evidence) if evidence else {},
-                    unpack(by),
-                    unpack(asked),
-                    unpack(version) if version is not None else None,
-                    sample,
-                    sent_hash.hex(),
-                )
-            yield row
-
-    def failures(self, request_hash: str, *, oracle: str | None = None, model: str | None = None) -> Iterator[Failure]:
-        """The articles whose question failed finally, and why; streamed."""
-        for row in self._pages(queries.FAILED, request_hash, oracle, model):
-            yield Failure(*(unpack(value) for value in row))
-
-    def questions(self) -> list[QuestionCount]:
-        """Every question with its counts, the one labelled last first."""
-        with self._read() as db:
-            rows = db.execute(queries.COUNTS).fetchall()
-        counts = [
-            QuestionCount(Question(digest, unpack(oracle), unpack(model), unpack(name)), labels, failures, newest)
-            for digest, oracle, model, name, labels, failures, newest in rows
-        ]
-        return sorted(counts, key=lambda c: (-(c.newest or 0.0), c.question.oracle, c.question.model))
-
-    def spent(self, question: Question | None = None) -> Spent:
-        """Money spent on one question, or on all: see `Spent`. Holds across crashes and processes."""
-        with self._read() as db:
-            number = None if question is None else self._find_question(db, question) or -1
-            spent, held, unknown = db.execute(queries.SPENT, {"question": number}).fetchone()
-        return Spent(spent / NANO, held / NANO, unknown)
-
-    # Parts
-
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._turn:
-            try:
-                with transaction(self._connection, self.path) as db:
-                    yield db
-            except BaseException:
-                self._question_ids.clear()  # their rows may have been rolled back
-                self._request_ids.clear()
-                raise
-
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        with self._turn, translated(self.path):
-            yield self._connection
-
-    def _pages(self, query: str, request_hash: str, oracle: str | None, model: str | None) -> Iterator[tuple[Any, ...]]:
-        values = {
-            "request": request_hash,
-            "oracle": None if oracle is None else pack(oracle),
-            "model": None if model is None else pack(model),
-        }
-        with self._read() as db:
-            last = db.execute("SELECT COALESCE(max(seq), 0) FROM articles").fetchone()[0]
-        for start in range(0, last, PAGE):
-            with self._read() as db:
-                rows = db.execute(query, {**values, "after": start, "upto": start + PAGE}).fetchall()
-            yield from rows
-
-    def _request_id(self, db: sqlite3.Connection, question: Question) -> int:
-        if question.request_hash not in self._request_ids:
-            db.execute(
-                "INSERT OR IGNORE INTO requests (hash, filter_name) VALUES (?, ?)",
-                (question.request_hash, pack(question.filter_name)),
-            )
-            found = db.execute("SELECT id FROM requests WHERE hash = ?", (question.request_hash,)).fetchone()
-            self._request_ids[question.request_hash] = found[0]
-        return self._request_ids[question.request_hash]
-
-    def _question_id(self, db: sqlite3.Connection, question: Question) -> int:
-        number = self._find_question(db, question)
-        if number is None:
-            number = _inserted(
-                db.execute(
-                    "INSERT INTO questions (request, oracle, model) VALUES (?, ?, ?)",
-                    (self._request_id(db, question), pack(question.oracle), pack(question.model)),
-                )
-            )
-            self._question_ids[question] = number
-        return number
-
-    def _find_question(self, db: sqlite3.Connection, question: Question) -> int | None:
-        if question not in self._question_ids:
-            values = (question.request_hash, pack(question.oracle), pack(question.model))
-            found = db.execute(queries.FIND_QUESTION, values).fetchone()
-            if found is None:
-                return None
-            self._question_ids[question] = found[0]
-        return self._question_ids[question]
 
 
 def _settled(db: sqlite3.Connection, question: int, key: Key, retry_failed_before: float | None = None) -> State | None:
@@ -291,10 +160,16 @@ def _settled(db: sqlite3.Connection, question: int, key: Key, retry_failed_befor
 def _open_attempt(db: sqlite3.Connection, key: tuple[int, bytes, int], owner: int, reserved: int | None) -> int | None:
     """The number of a new attempt at (question, hash, sample), or None: a unique index says that one is open."""
     opened = db.execute(queries.OPEN_ATTEMPT, (*key, owner, time.time(), reserved))
-    return _inserted(opened) if opened.rowcount else None
+    return inserted(opened) if opened.rowcount else None
 
 
-def _complete(db: sqlite3.Connection, outcome: Outcome, reserved: int | None, now: float) -> int | None:
+def _spent(db: sqlite3.Connection, question: int) -> int:
+    """What a question has cost, open attempts at their reserve, in billionths of a dollar."""
+    spent: int = db.execute(queries.SPENT, {"question": question}).fetchone()[0]
+    return spent
+
+
+def _complete(db: sqlite3.Connection, outcome: Outcome, budget: int | None, now: float) -> int | None:
     """Close one attempt; returns the number of the next one, where one was asked for and could be opened."""
     found = db.execute(queries.FIND_ATTEMPT, (outcome.attempt,)).fetchone()
     if found is None:
@@ -314,11 +189,7 @@ def _complete(db: sqlite3.Connection, outcome: Outcome, reserved: int | None, no
     elif outcome.final:
         db.execute(queries.ADD_FAILURE, (*key, owner, now, error))
     elif outcome.again:
-        return _open_attempt(db, key, owner, reserved)
+        reserved = nano(outcome.reserved_usd)
+        if budget is None or _spent(db, key[0]) + (reserved or 0) <= budget:
+            return _open_attempt(db, key, owner, reserved)
     return None
-
-
-def _inserted(cursor: sqlite3.Cursor) -> int:
-    number = cursor.lastrowid
-    assert number is not None
-    return number

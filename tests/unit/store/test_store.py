@@ -243,12 +243,12 @@ def test_a_labeller_that_stands_still_loses_its_questions_after_its_lease(path, 
     monkeypatch.setattr("filterkit.store.owners.GRACE_S", 0.2)
     keys = put(store, article(1))
     with Store(path) as other, store.owner(lease_s=0.2) as frozen, other.owner() as second:
-        [lost] = store.claim(QUESTION, keys, frozen, reserved_usd=0.5)
+        [lost] = store.claim(QUESTION, keys, frozen, reserved_usd=[0.5])
         assert other.claim(QUESTION, keys, second) == [State("elsewhere")]
         time.sleep(0.3)
         assert other.claim(QUESTION, keys, second) == [State("elsewhere")]  # it gets time to renew
         time.sleep(0.3)
-        [state] = other.claim(QUESTION, keys, second, reserved_usd=0.5)
+        [state] = other.claim(QUESTION, keys, second, reserved_usd=[0.5])
         assert state.kind == "claimed"
         assert store.spent().usd == 1.0
         other.complete([Outcome(state.attempt, "labelled", label=Label({"d": 2.0}), cost_usd=0.1)])
@@ -277,7 +277,7 @@ def test_a_renewed_lease_is_kept(path, store, monkeypatch):
 def test_money_is_counted_at_its_cost_or_at_what_was_reserved(store):
     keys = put(store, *(article(n) for n in range(5)))
     with store.owner() as owner:
-        states = store.claim(QUESTION, keys, owner, reserved_usd=0.01)
+        states = store.claim(QUESTION, keys, owner, reserved_usd=[0.01] * 5)
         assert store.spent(QUESTION) == (0.05, 0.05, 0)
         store.complete([
             Outcome(states[0].attempt, "labelled", label=Label({"d": 1.0}), cost_usd=0.002, usage=Usage(input=9)),
@@ -299,11 +299,13 @@ def test_the_running_sums_are_the_sums_of_the_ledger(path):
         for turn in range(60):
             question = Question(f"q{turn % 3}", "test", "m")
             keys = [Key(sha256_text(f"{turn} {n}")) for n in range(5)]
-            states = store.claim(question, keys, owner, reserved_usd=chance.choice(money))
+            states = store.claim(question, keys, owner, reserved_usd=[chance.choice(money) for _ in keys])
             attempts = [s.attempt for s in states]
             store.release(attempts[:1])
-            outcomes = [Outcome(a, "bad", cost_usd=chance.choice(money), again=True) for a in attempts[1:3]]
-            store.complete(outcomes, reserved_usd=chance.choice(money))
+            store.complete([
+                Outcome(a, "bad", cost_usd=chance.choice(money), again=True, reserved_usd=chance.choice(money))
+                for a in attempts[1:3]
+            ])  # fmt: skip
         spent = store.spent()
     with sqlite3.connect(path) as db:
         query = "SELECT sum(COALESCE(cost, reserved, 0)), sum(COALESCE(cost, reserved) IS NULL) FROM attempts"
@@ -451,7 +453,7 @@ def test_money_is_counted_across_a_kill_and_the_dead_labellers_questions_are_fre
         store = Store(sys.argv[1])
         with store.owner(lease_s=3600) as owner:
             keys = [Key(f"{n:064x}") for n in range(4)]
-            states = store.claim(Question("r" * 64, "test", "model-1"), keys, owner, reserved_usd=0.25)
+            states = store.claim(Question("r" * 64, "test", "model-1"), keys, owner, reserved_usd=[0.25] * 4)
             store.complete([Outcome(states[0].attempt, "labelled", label=Label({"d": 1.0}), cost_usd=0.125)])
             os.kill(os.getpid(), signal.SIGKILL)
     """
@@ -460,7 +462,7 @@ def test_money_is_counted_across_a_kill_and_the_dead_labellers_questions_are_fre
     with Store(path) as store:
         assert store.spent() == (0.875, 0.75, 0)
         with store.owner() as owner:
-            states = store.claim(QUESTION, keys, owner, reserved_usd=0.25)
+            states = store.claim(QUESTION, keys, owner, reserved_usd=[0.25] * 4)
             assert [s.kind for s in states] == ["labelled", "claimed", "claimed", "claimed"]
             assert store.spent() == (1.625, 1.5, 0)
         assert list(path.with_name("labels.db.owners").iterdir()) == []
