@@ -41,7 +41,9 @@ class Section(BaseModel):
 class LabelConfig(Section):
     """How `filterkit label` works."""
 
-    concurrency: int = Field(64, ge=1, le=10_000, description="requests in flight")
+    concurrency: int = Field(64, ge=1, le=10_000, description="requests in flight at most")
+    requests_per_minute: float | None = Field(None, gt=0, description="requests a minute at most")
+    tokens_per_minute: float | None = Field(None, gt=0, description="tokens a minute at most, input and output")
     max_attempts: int = Field(4, ge=1, le=100, description="attempts per article before it is recorded as failed")
 
 
@@ -157,7 +159,7 @@ def parse_option(text: str, kind: str | None) -> tuple[str, Any]:
 def scalar(text: str) -> Any:
     """A value given as text, read as YAML would read it; text that is no YAML stays text."""
     try:
-        value = yaml.safe_load(text) if "&" not in text and "*" not in text else text
+        value = yaml.safe_load(text) if "&" not in text else text  # without an anchor, * refers to nothing
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
     if isinstance(value, bool) and text.lower() not in ("true", "false"):

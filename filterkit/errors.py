@@ -83,7 +83,14 @@ class BackendError(FilterkitError):
 
 
 class Transient(BackendError):
-    """It may work next time: a timeout, a dropped connection, a 5xx."""
+    """It may work next time: a timeout, a dropped connection, a 5xx.
+
+    `unbilled`: the provider itself said no, so that nothing is charged; else the ledger keeps what was reserved.
+    """
+
+    def __init__(self, what: str, *, unbilled: bool = False) -> None:
+        super().__init__(what)
+        self.unbilled = unbilled
 
 
 class Refused(BackendError):

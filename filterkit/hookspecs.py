@@ -30,7 +30,10 @@ class Register(Protocol):
 
 
 class RegisterPrice(Protocol):
-    """Names the price of a model in US dollars per million tokens, as looked up on day `as_of` (ISO) at `source`."""
+    """Names the price of a model in US dollars per million tokens, as looked up on day `as_of` (ISO) at `source`.
+
+    `until` is the last day (ISO) it holds, where the provider has announced another one.
+    """
 
     def __call__(
         self,
@@ -41,6 +44,7 @@ class RegisterPrice(Protocol):
         cached_input: float | None = None,
         as_of: str,
         source: str,
+        until: str | None = None,
     ) -> None: ...
 
 

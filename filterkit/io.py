@@ -14,8 +14,8 @@ from typing import IO, Any
 
 from filterkit.errors import ConfigError, InputError
 from filterkit.files import disk_error
-from filterkit.prompt import BadReply, check_score
 from filterkit.records import ARTICLE_TEXT_FIELDS, Article, Label, sha256_text
+from filterkit.reply import BadReply, check_score
 from filterkit.rows import read_rows
 from filterkit.spec import FilterSpec
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import math
 import os
 import re
 import warnings
@@ -105,7 +106,7 @@ class Plugins:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self.found: list[Plugin] = []
-        self.prices: dict[str, Price] = {}
+        self._prices: dict[str, dict[str, Any]] = {}
         off = switched_off()
         for entry_point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name):
             dist = entry_point.dist
@@ -134,7 +135,7 @@ class Plugins:
             self._manager.register(module, name=f"{plugin.dist}:{plugin.name}")
             self._manager.check_pending()
             plugin.entries = list(_call_register_hooks(module, plugin))
-            self.prices |= _call_price_hook(module)
+            self._prices |= _call_price_hook(module)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may even call sys.exit
@@ -142,6 +143,13 @@ class Plugins:
                 self._manager.unregister(module)
             plugin.entries = []
             plugin.state, plugin.problem = "broken", _explain(error)
+
+    @property
+    def prices(self) -> dict[str, Price]:
+        """The list prices that plugins name, by model. Made when asked for: listing plugins must stay fast."""
+        from filterkit.records import Price
+
+        return {model: Price(**values) for model, values in self._prices.items()}
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """Every registered backend, by kind and name."""
@@ -239,14 +247,31 @@ def _call_register_hooks(module: ModuleType, plugin: Plugin) -> Iterator[Entry]:
         yield from entries
 
 
-def _call_price_hook(module: ModuleType) -> dict[str, Price]:
-    prices: dict[str, Price] = {}
+def _call_price_hook(module: ModuleType) -> dict[str, dict[str, Any]]:
+    prices: dict[str, dict[str, Any]] = {}
     implementation = _implementation(module, "register_prices")
 
-    def register(model: str, **values: Any) -> None:
-        from filterkit.records import Price
-
-        prices[model] = Price(**values)
+    def register(
+        model: str,
+        *,
+        input: float,
+        output: float,
+        cached_input: float | None = None,
+        as_of: str,
+        source: str,
+        until: str | None = None,
+    ) -> None:
+        for what, price in (("input", input), ("output", output), ("cached_input", cached_input or 0)):
+            if not 0 <= price < math.inf:
+                raise ValueError(f"the price of {model}: {what} is {price}")
+        prices[model] = {
+            "input": input,
+            "output": output,
+            "cached_input": cached_input,
+            "as_of": as_of,
+            "source": source,
+            "until": until,
+        }
 
     if implementation is not None:
         implementation(register)

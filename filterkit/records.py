@@ -10,12 +10,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 F32 = NDArray[np.float32]
 
@@ -84,20 +84,26 @@ class Usage(Record):
 class OracleRequest(Record):
     """One question to an oracle.
 
-    `rubric` is byte-identical for a whole run (prefix caches), `article` is the fenced text and comes last.
-    `key` is unique per attempt; `timeout_s` is in seconds.
+    `rubric` is byte-identical for a whole run (prefix caches), `article` is the fenced text. `correction` is empty, or
+    says what was wrong with the answer before. `key` is unique per attempt; `timeout_s` is in seconds.
     """
 
     key: str
     system: str
     rubric: str
     article: str
+    correction: str = ""
     json_schema: dict[str, Any]
     model: str
     temperature: float
     seed: int | None = None
     max_output_tokens: int
     timeout_s: float
+
+    @property
+    def user(self) -> str:
+        """What the user's turn says, in the order that keeps prefix caches warm."""
+        return self.rubric + self.article + self.correction
 
 
 class Reply(Record):
@@ -121,16 +127,34 @@ class Label:
 
 
 class Price(Record):
-    """US dollars per million tokens of a model, with the day it was looked up and where."""
+    """US dollars per million tokens of a model, or per hour of a server of one's own, with day and place it was found.
 
-    input: float
-    output: float
-    cached_input: float | None = None
-    as_of: str
-    source: str
+    `until` is the last day (ISO) it holds: from the next one on the price is unknown.
+    """
+
+    input: float = Field(0.0, ge=0, description="dollars per million input tokens")
+    output: float = Field(0.0, ge=0, description="dollars per million output tokens, thinking included")
+    cached_input: float | None = Field(None, ge=0, description="dollars per million cached input tokens")
+    per_hour: float | None = Field(None, ge=0, description="dollars per hour of one's own server")
+    as_of: str = Field(description="the day it was looked up")
+    source: str = Field(description="where it was looked up")
+    until: str | None = Field(None, description="the last day it holds, as YYYY-MM-DD")
+
+    @field_validator("as_of", "until", mode="before")
+    @classmethod
+    def _day_as_text(cls, value: Any) -> Any:
+        """YAML reads an unquoted 2026-01-31 as a date."""
+        return value.isoformat() if isinstance(value, date) else value
+
+    @field_validator("until")
+    @classmethod
+    def _is_day(cls, value: str | None) -> str | None:
+        if value is not None:
+            date.fromisoformat(value)
+        return value
 
     def cost(self, usage: Usage) -> float | None:
-        """Dollars for `usage`, or None when the provider did not report tokens."""
+        """Dollars for the tokens of `usage`, or None when the provider did not report them."""
         if usage.input is None or usage.output is None:
             return None
         cached = usage.cached_input or 0

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 
-from filterkit.cli import label as label_command
 from filterkit.cli import validate as validate_command
 from filterkit.cli.common import Stop, configure, data_dir, load, store_path, student_dir
+from filterkit.cli.label_words import show_report
+from filterkit.cli.progress import LabelProgress, Total
 from filterkit.cli.steps import deploy_student, label_articles, prepare_labels, train_student, validate_student
 from filterkit.errors import ConfigError, FilterkitError, GateRefused
 from filterkit.files import atomic_write
@@ -55,9 +56,10 @@ def command(directory: Path) -> int:
     store = store_path(config, None)
     with Stop() as stop:
         _step(1, "label", "the oracle `replay` answers from recorded labels")
-        articles = read_articles([directory / "articles.jsonl"])
-        labels = label_articles(filter, config, articles, store, progress=label_command.progress_line(), stop=stop)
-        label_command.show(labels, Rejects())
+        files = [directory / "articles.jsonl"]
+        with LabelProgress(Total(files), stopping=stop) as progress:
+            labels = label_articles(filter, config, read_articles(files), store, progress=progress, stop=stop)
+        show_report(labels, Rejects())
         if labels.stopped:
             return 130
         _step(2, "prepare", "near-duplicates stay on one side of the split")

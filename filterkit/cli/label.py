@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 
+from filterkit.cli import label_words as words
 from filterkit.cli.common import (
+    F,
     Stop,
     backend_options,
     configure,
@@ -23,9 +29,60 @@ from filterkit.cli.common import (
     workspace_option,
 )
 from filterkit.cli.main import INTERRUPTED
-from filterkit.cli.steps import label_articles, rejects_beside
+from filterkit.cli.progress import LabelProgress, Total, usd
+from filterkit.cli.steps import before_labelling, label_articles, rejects_beside
+from filterkit.config import Config
+from filterkit.errors import FilterkitError, StoppedEarly
+from filterkit.filters import Filter
 from filterkit.io import Rejects, parse_fields, read_articles
 from filterkit.pipeline.label import LabelReport
+from filterkit.pipeline.pilot import Sample
+from filterkit.records import Article
+
+PILOT = 50
+"""Articles of a pilot: a share of a half is then known to within 14 points."""
+
+
+def spending_options(command: F) -> F:
+    """--max-cost USD and --yes"""
+    command = click.option("--yes", is_flag=True, help="Do not ask whether to label again what an older rubric did.")(
+        command
+    )
+    return click.option(
+        "--max-cost",
+        "max_cost",
+        type=click.FloatRange(min=0, min_open=True),
+        callback=_finite,
+        metavar="USD",
+        help="What this rubric's labels by this oracle and model may cost, earlier runs included.",
+    )(command)
+
+
+def _finite(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter("name an amount of dollars")
+    return value
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line asks to have labelled."""
+
+    filter: Filter
+    config: Config
+    files: tuple[str, ...]
+    fields: dict[str, str]
+    store_file: Path
+    limit: int | None = None
+    retry_failed: bool = False
+    max_cost: float | None = None
+    yes: bool = False
+    as_json: bool = False
+
+    def articles(self, rejects: Rejects | None = None) -> Iterator[Article]:
+        """The articles from their beginning, up to the limit."""
+        found = read_articles(self.files, self.fields, rejects)
+        return islice(found, self.limit)
 
 
 @click.command()
@@ -37,6 +94,16 @@ from filterkit.pipeline.label import LabelReport
 @backend_options("oracle")
 @click.option("--limit", type=click.IntRange(min=1), help="Label at most so many articles.")
 @click.option("--retry-failed", is_flag=True, help="Ask again about articles that failed before.")
+@click.option("--dry-run", is_flag=True, help="Say what would be asked and what it would cost; ask nothing.")
+@click.option(
+    "--pilot",
+    type=click.IntRange(min=1, max=100_000),
+    is_flag=False,
+    flag_value=PILOT,
+    metavar="[N]",
+    help=f"Label a sample of N articles ({PILOT}), show how their scores lie and what the rest will cost.",
+)
+@spending_options
 @store_option
 @workspace_option
 @json_option
@@ -49,68 +116,179 @@ def command(
     options: tuple[str, ...],
     limit: int | None,
     retry_failed: bool,
+    dry_run: bool,
+    pilot: int | None,
+    max_cost: float | None,
+    yes: bool,
     store: Path | None,
     workspace: Path | None,
     as_json: bool,
 ) -> int:
     """Ask an oracle to score articles; what was answered is never asked again."""
+    if dry_run and pilot:
+        raise click.UsageError("--dry-run asks nothing and --pilot asks a little: choose one")
     filter = load(filter_name, filter_option)
     config = configure(filter, workspace, "oracle", oracle, options)
-    rejects = rejects_beside(files, config.workspace)
+    job = Job(
+        filter,
+        config,
+        files,
+        parse_fields(fields),
+        store_path(config, store),
+        limit,
+        retry_failed,
+        max_cost,
+        yes,
+        as_json,
+    )
+    if dry_run:
+        return say_what_it_takes(job)
+    if pilot:
+        return label_sample(job, pilot)
+    before = look_first(job)
     with Stop() as stop:
-        report = label_articles(
-            filter,
-            config,
-            read_articles(files, parse_fields(fields), rejects),
-            store_path(config, store),
-            limit=limit,
-            retry_failed=retry_failed,
-            progress=progress_line(),
-            stop=stop,
-        )
-    rejects.close()
+        report, rejects = label_all(job, before, stop)
     if as_json:
-        print_json(
-            {**asdict(report), "rejected": rejects.count, "rejects": str(rejects.path) if rejects.count else None}
-        )
+        print_json(as_data(report, rejects))
+    return exit_code(report, rejects)
+
+
+def say_what_it_takes(job: Job) -> int:
+    """--dry-run: one pass over the articles, and words about it."""
+    rejects = Rejects()
+    with before_labelling(job.filter, job.config, job.store_file) as labelling:
+        older = labelling.older()
+        found = labelling.estimate(_watched(job.articles(rejects)), retry_failed=job.retry_failed, older=older)
+        spent = labelling.spent_usd
+    if job.as_json:
+        budget = {"spent_usd": spent, "max_cost_usd": job.max_cost}
+        print_json({"dry_run": True, **found.to_dict(), "rejected": rejects.count, **budget})
     else:
-        show(report, rejects)
+        words.show_changes(older, found)
+        words.show_estimate(found, rejects, spent, job.max_cost)
+    return 0
+
+
+def look_first(job: Job) -> float:
+    """What must be said, or asked, before money is spent. Returns what was spent on this question before.
+
+    Raises ConfigError when a budget has no price, and StoppedEarly when somebody at the terminal says no.
+    """
+    with before_labelling(job.filter, job.config, job.store_file) as labelling:
+        if job.max_cost is not None:
+            labelling.pricing.require()
+        older, spent = labelling.older(), labelling.spent_usd
+        found = None
+        if older:
+            found = labelling.estimate(_watched(job.articles()), retry_failed=job.retry_failed, older=older)
+            words.show_changes(older, found)
+    if job.max_cost is not None:
+        click.echo(f"so far {usd(spent)} of {usd(job.max_cost)} (--max-cost)", err=True)
+    asked = found is not None and found.again and not job.yes and on_terminal() and sys.stdin.isatty()
+    if asked and not click.confirm("Ask about them again?", err=True):
+        raise StoppedEarly("nothing was asked", fix="The same command asks, with --yes without this question")
+    return spent
+
+
+def label_all(
+    job: Job, spent: float, stop: Callable[[], bool], articles: Iterable[Article] | None = None, title: str = "label"
+) -> tuple[LabelReport, Rejects]:
+    """Label the job's articles (or those given), with progress and a summary, also of a run that ends by an error."""
+    rejects = rejects_beside(job.files, job.config.workspace) if articles is None else Rejects()
+    total = Total(job.files, job.limit) if articles is None else None
+    newest = LabelReport()
+
+    def note(report: LabelReport) -> None:
+        nonlocal newest
+        newest = report
+        progress(report)
+
+    budget = None if job.max_cost is None else (spent, job.max_cost)
+    title = f"{title} {job.filter.name} {job.filter.spec.version} · {job.config.backend('oracle')[0]}"
+    progress = LabelProgress(total, title=title, budget=budget, stopping=stop)
+    try:
+        with progress:
+            report = label_articles(
+                job.filter,
+                job.config,
+                job.articles(rejects) if articles is None else articles,
+                job.store_file,
+                retry_failed=job.retry_failed,
+                max_cost_usd=job.max_cost,
+                progress=note,
+                stop=stop,
+            )
+    except FilterkitError as error:
+        if newest.read and not job.as_json:
+            _say_done(job, newest, rejects)
+        elif newest.read:
+            print_json({**as_data(newest, rejects), "error": str(error)})
+        raise
+    finally:
+        rejects.close()
+    if not job.as_json:
+        _say_done(job, report, rejects)
+    return report, rejects
+
+
+def label_sample(job: Job, size: int) -> int:
+    """--pilot: label a sample of `size`, and show what it tells."""
+    sample = Sample(size)
+    with before_labelling(job.filter, job.config, job.store_file) as labelling:
+        if job.max_cost is not None:
+            labelling.pricing.require()
+        older, spent = labelling.older(), labelling.spent_usd
+        rejects = Rejects()
+        found = labelling.estimate(
+            _watched(job.articles(rejects)), retry_failed=job.retry_failed, older=older, each=sample.offer
+        )
+        words.show_changes(older, found)
+        with Stop() as stop:
+            report, _ = label_all(job, spent, stop, sample.articles, "pilot")
+        if report.stopped:
+            return INTERRUPTED
+        shown = labelling.pilot(sample, found, job.store_file)
+    if job.as_json:
+        print_json({"pilot": shown.to_dict(), "label": asdict(report), "rejected": rejects.count})
+    else:
+        if rejects.count:
+            click.echo(f"{rejects.count:,} lines could not be read, the first of them {rejects.first}", err=True)
+        words.show_pilot(shown, job.filter.spec)
+        words.show_way_on(shown, spent_so_far(job), job.max_cost)
+    return exit_code(report, rejects)
+
+
+def spent_so_far(job: Job) -> float:
+    """Dollars that this question has cost, in all runs, what is not known at its reserve."""
+    with before_labelling(job.filter, job.config, job.store_file) as labelling:
+        return labelling.spent_usd
+
+
+def _say_done(job: Job, report: LabelReport, rejects: Rejects) -> None:
+    words.show_report(report, rejects)
+    if job.max_cost is not None:
+        click.echo(f"  {usd(spent_so_far(job))} of {usd(job.max_cost)} is spent")
+
+
+def as_data(report: LabelReport, rejects: Rejects) -> dict[str, Any]:
+    """What --json prints."""
+    return {**asdict(report), "rejected": rejects.count, "rejects": str(rejects.path) if rejects.count else None}
+
+
+def exit_code(report: LabelReport, rejects: Rejects) -> int:
+    """130 stopped, 3 some records failed, 0 all is well."""
     if report.stopped:
         return INTERRUPTED
     return 3 if report.failed or rejects.count else 0
 
 
-def progress_line(every_s: float = 5.0) -> Callable[[LabelReport], None]:
-    """Shows how far labelling is: a live line on a terminal, now and then a plain one elsewhere."""
-    live, last = on_terminal(), [time.monotonic()]
-
-    def show_progress(report: LabelReport) -> None:
-        now = time.monotonic()
-        if now - last[0] < (0.2 if live else every_s):
-            return
-        last[0] = now
-        cost = "" if report.cost_usd is None else f", ${report.cost_usd:.2f}"
-        text = f"labelled {report.new:,}, already {report.already:,}, failed {report.failed:,}{cost}"
-        click.echo(f"\r\x1b[K{text}" if live else text, err=True, nl=not live)
-
-    return show_progress
-
-
-def show(report: LabelReport, rejects: Rejects) -> None:
-    """The report in words."""
-    if on_terminal():
+def _watched(articles: Iterable[Article]) -> Iterator[Article]:
+    """The same articles; on a terminal, somebody sees that they are being read."""
+    live, said, last = on_terminal(), False, time.monotonic()
+    for number, article in enumerate(articles, 1):
+        if live and number % 1000 == 0 and time.monotonic() - last > 0.5:
+            last, said = time.monotonic(), True
+            click.echo(f"\r\x1b[Klooked at {number:,} articles", err=True, nl=False)
+        yield article
+    if said:
         click.echo("\r\x1b[K", err=True, nl=False)
-    cost = "unknown cost" if report.cost_usd is None else f"${report.cost_usd:.2f}"
-    click.echo(
-        f"{report.read:,} articles: {report.new:,} labelled now, {report.already:,} were already, "
-        f"{report.duplicates:,} with the same text, {report.failed:,} failed. "
-        f"{report.attempts:,} requests, {cost}."
-    )
-    for article_id, reason in report.failures[:5]:
-        click.echo(f"  failed: {article_id}: {reason}", err=True)
-    if report.failed > 5:
-        click.echo(f"  … and {report.failed - 5:,} more. `--retry-failed` asks again.", err=True)
-    if rejects.count:
-        click.echo(f"  {rejects.count:,} lines could not be read; they are in {rejects.path}", err=True)
-    if report.stopped:
-        click.echo("Stopped. Run the same command again to go on.", err=True)

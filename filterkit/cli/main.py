@@ -23,6 +23,7 @@ COMMANDS = {
     "plugins": "List the plugins that are installed, or one backend's options.",
     "config": "Show the merged configuration and where each value came from.",
     "label": "Ask an oracle to score articles; what was answered is never asked again.",
+    "labels": "Bring labels in and out of the store, count them, merge, back up, forget.",
     "prepare": "Turn labels into train, val and test splits.",
     "train": "Train a student on prepared splits.",
     "validate": "Hold a student against the oracle, and ask the gates.",

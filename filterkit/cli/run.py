@@ -27,15 +27,13 @@ from filterkit.cli.common import (
 from filterkit.cli.main import INTERRUPTED
 from filterkit.cli.steps import (
     deploy_student,
-    label_articles,
     prepare_labels,
-    rejects_beside,
     train_student,
     validate_student,
 )
 from filterkit.config import KINDS
 from filterkit.errors import GateRefused
-from filterkit.io import parse_fields, read_articles
+from filterkit.io import parse_fields
 
 
 @click.command()
@@ -49,6 +47,7 @@ from filterkit.io import parse_fields, read_articles
 @click.option("--deployer", metavar="NAME", help="Which deployer to use.")
 @click.option("-O", "options", multiple=True, metavar="KIND.KEY=VALUE", help="An option of a backend. May be repeated.")
 @click.option("--limit", type=click.IntRange(min=1), help="Label at most so many articles.")
+@label_command.spending_options
 @click.option(
     "--folds", type=click.IntRange(min=2, max=50), help="Validate out of fold, where the test split is small."
 )
@@ -66,6 +65,8 @@ def command(
     deployer: str | None,
     options: tuple[str, ...],
     limit: int | None,
+    max_cost: float | None,
+    yes: bool,
     folds: int | None,
     seed: int,
     store: Path | None,
@@ -79,22 +80,14 @@ def command(
     store_file, data, student = store_path(config, store), data_dir(config, filter), student_dir(config, filter)
     say = _silent if as_json else click.echo
     done: dict[str, Any] = {}
+    job = label_command.Job(
+        filter, config, files, parse_fields(fields), store_file, limit, max_cost=max_cost, yes=yes, as_json=as_json
+    )
+    say("label")
+    spent = label_command.look_first(job)
     with Stop() as stop:
-        say("label")
-        rejects = rejects_beside(files, config.workspace)
-        labels = label_articles(
-            filter,
-            config,
-            read_articles(files, parse_fields(fields), rejects),
-            store_file,
-            limit=limit,
-            progress=label_command.progress_line(),
-            stop=stop,
-        )
-        rejects.close()
+        labels, rejects = label_command.label_all(job, spent, stop)
         done["label"] = {**asdict(labels), "rejected": rejects.count}
-        if not as_json:
-            label_command.show(labels, rejects)
         if labels.stopped:
             return INTERRUPTED
         name, _ = config.backend("oracle")

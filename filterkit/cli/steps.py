@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,21 +11,25 @@ from typing import Any
 
 from filterkit.config import Config
 from filterkit.contracts import Context, Oracle
-from filterkit.errors import InputError, PluginError
+from filterkit.contracts.base import environment_secret
+from filterkit.errors import ConfigError, InputError, PluginError
 from filterkit.files import write_json
 from filterkit.filters import Filter
 from filterkit.io import Rejects, expand, read_articles, read_labelled, refuse_to_overwrite, rejects_name
 from filterkit.options import make_backend
 from filterkit.pipeline.data import load_data
 from filterkit.pipeline.deploy import DeployReport, deploy
-from filterkit.pipeline.label import LabelReport, LabelSettings, label, oracle_variant
+from filterkit.pipeline.estimate import Estimate, Older, estimate, older_labels
+from filterkit.pipeline.label import LabelReport, LabelSettings, label, oracle_variant, question_of
+from filterkit.pipeline.pilot import PilotReport, Sample, pilot_report
 from filterkit.pipeline.prepare import PrepareReport, prepare
+from filterkit.pipeline.pricing import Pricing
 from filterkit.pipeline.train import TrainReport, TrainRequest, train
 from filterkit.pipeline.validate import ValidationReport, validate
 from filterkit.plugins import plugins
 from filterkit.prompt import sent_text
 from filterkit.records import Article, Label, sha256_text
-from filterkit.store import Store
+from filterkit.store import Question, Store
 
 
 def _never() -> bool:
@@ -49,11 +55,74 @@ def context(config: Config, name: str) -> Context:
     return Context(workdir=folder, root=config.workspace)
 
 
-def make_oracle(config: Config, filter: Filter) -> tuple[str, Oracle[Any]]:
-    """The configured oracle and its name."""
+def make_oracle(config: Config, filter: Filter, *, asks: bool = True) -> tuple[str, Oracle[Any]]:
+    """The configured oracle and its name. With `asks=False` it will not be opened, and needs no key."""
     name, options = config.backend("oracle")
-    oracle: Oracle[Any] = make_backend("oracle", name, options, filter.spec, context(config, f"oracle-{name}"))
+    given = context(config, f"oracle-{name}")
+    if not asks:
+        given = dataclasses.replace(given, secret=_secret_or_nothing)
+    oracle: Oracle[Any] = make_backend("oracle", name, options, filter.spec, given)
     return name, oracle
+
+
+def _secret_or_nothing(name: str) -> str:
+    try:
+        return environment_secret(name)
+    except ConfigError:
+        return ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelling:
+    """What can be told of labelling before anything is asked. `store` is None where there is none yet."""
+
+    filter: Filter
+    pricing: Pricing
+    question: Question
+    store: Store | None
+
+    @property
+    def spent_usd(self) -> float:
+        """What this question has cost so far, in all runs."""
+        return 0.0 if self.store is None else self.store.spent(self.question).usd
+
+    def older(self) -> list[Older]:
+        """Labels that answer another question, and so are not used."""
+        return [] if self.store is None else older_labels(self.store, self.question)
+
+    def estimate(
+        self, articles: Iterable[Article], *, retry_failed: bool = False, older: Sequence[Older] = (), each: Any = None
+    ) -> Estimate:
+        """What labelling the articles will ask and cost."""
+        return estimate(
+            self.filter,
+            articles,
+            self.pricing,
+            self.question,
+            self.store,
+            retry_failed=retry_failed,
+            older=older,
+            each=each,
+        )
+
+    def pilot(self, sample: Sample, estimated: Estimate, store_file: Path) -> PilotReport:
+        """What a labelled sample shows."""
+        with Store(store_file, create=False) as store:
+            return pilot_report(self.filter, sample, estimated, self.pricing, store, self.question)
+
+
+@contextlib.contextmanager
+def before_labelling(filter: Filter, config: Config, store_file: Path) -> Iterator[Labelling]:
+    """The configured labelling, to be looked at; the oracle is not opened, no store is made, nothing is asked."""
+    name, oracle = make_oracle(config, filter, asks=False)
+    try:
+        pricing = Pricing(filter, oracle, listed=plugins().prices, own=config.settings.prices)
+        question = question_of(filter, oracle, name)
+        with contextlib.ExitStack() as stack:
+            store = stack.enter_context(Store(store_file, create=False)) if store_file.is_file() else None
+            yield Labelling(filter, pricing, question, store)
+    finally:
+        oracle.close()
 
 
 def label_articles(
@@ -64,16 +133,14 @@ def label_articles(
     *,
     limit: int | None = None,
     retry_failed: bool = False,
+    max_cost_usd: float | None = None,
     progress: Callable[[LabelReport], None] = lambda _: None,
     stop: Callable[[], bool] = _never,
 ) -> LabelReport:
     """Have the configured oracle label the articles."""
     name, oracle = make_oracle(config, filter)
     settings = LabelSettings(
-        concurrency=config.settings.label.concurrency,
-        max_attempts=config.settings.label.max_attempts,
-        limit=limit,
-        retry_failed=retry_failed,
+        **config.settings.label.model_dump(), limit=limit, max_cost_usd=max_cost_usd, retry_failed=retry_failed
     )
     try:
         with Store(store_file) as store:
@@ -84,7 +151,8 @@ def label_articles(
                 store,
                 settings,
                 oracle_name=name,
-                prices={**plugins().prices, **config.settings.prices},
+                prices=plugins().prices,
+                own_prices=config.settings.prices,
                 observe=plugins().observe,
                 progress=progress,
                 stop=stop,
@@ -113,7 +181,8 @@ def prepare_labels(
         rows, variant = _of_oracle(read_labelled(files, filter.spec, rejects), oracle), {}
     else:
         rejects = Rejects()
-        variant = _variant(config, filter)
+        configured = config.backends.get("oracle", {}).get("use")
+        variant = _variant(config, filter) if oracle in (None, configured) else {}
         rows = _from_store(filter, store_file, variant, oracle)
     try:
         kept = _without(filter, rows, exclude)

@@ -30,6 +30,10 @@ class Options(BaseModel):
 _secrets: set[str] = set()
 
 
+SHORTEST_SECRET = 6
+"""Fewer characters keep nothing secret, and to remove them would remove half of what is said."""
+
+
 def redact(text: str) -> str:
     """`text` without any secret that was handed out in this process."""
     for secret in _secrets:
@@ -42,7 +46,8 @@ def environment_secret(name: str) -> str:
     value = os.environ.get(name, "").strip()
     if not value:
         raise ConfigError(f"the environment variable {name} is not set", fix=f"export {name}=…")
-    _secrets.add(value)
+    if len(value) >= SHORTEST_SECRET:
+        _secrets.add(value)
     return value
 
 

@@ -16,6 +16,9 @@ class OracleOptions(Options):
 
     model: str = Field("", description="the model asked for, as the provider names it")
     timeout_s: float = Field(60.0, gt=0, description="seconds a request may take")
+    aliases: list[str] = Field(
+        [], description="other names under which the model asked for may answer; * stands for anything"
+    )
 
 
 class Oracle(Backend[O]):
@@ -37,8 +40,14 @@ class Oracle(Backend[O]):
         """The model asked for."""
         return str(getattr(self.options, "model", ""))
 
+    @property
+    def list_price_share(self) -> float | None:
+        """What is charged, as a share of the model's list price: 0.5 for a half-price tier. None: the price tables
+        of plugins do not apply (a server of one's own), only what the workspace says under `prices`."""
+        return 1.0
+
     async def open(self) -> None:
-        """Called once, on the loop of `complete`, before the first request."""
+        """Called once, on the loop of `complete`, before the first request; not when there is nothing to ask."""
         return
 
     @abstractmethod

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from filterkit.contracts import Oracle
-from filterkit.errors import BackendError, Fatal, FilterkitError, RateLimited, Refused, StoppedEarly
+from filterkit.errors import BackendError, Fatal, FilterkitError, RateLimited, Refused, StoppedEarly, Transient
 from filterkit.filters import Filter
-from filterkit.prompt import BadReply, fence, parse_reply, reply_schema, system_text
-from filterkit.records import Label, OracleRequest, Price, Reply, Usage
+from filterkit.pipeline.pricing import Pricing
+from filterkit.pipeline.question import Requests
+from filterkit.records import Label, Reply, Usage
+from filterkit.reply import BadReply, parse_reply, same_model
 from filterkit.store import Outcome, Result
 
 
@@ -35,7 +37,7 @@ class Answer:
     wait_s: float | None = None
     ends_run: FilterkitError | None = None
 
-    def outcome(self, attempt: int, *, again: bool, final: bool) -> Outcome:
+    def outcome(self, attempt: int, again: bool, final: bool, reserved_usd: float | None) -> Outcome:
         """The answer as the store takes it."""
         return Outcome(
             attempt,
@@ -48,55 +50,78 @@ class Answer:
             error=self.error,
             final=final,
             again=again,
+            reserved_usd=reserved_usd,
         )
 
 
 class Asker:
     """Asks one oracle about one filter. Never raises what an oracle raises: it is in the Answer."""
 
-    def __init__(self, filter: Filter, oracle: Oracle[Any], name: str, prices: Mapping[str, Price]) -> None:
-        self._spec, self._oracle, self._name = filter.spec, oracle, name
-        self._price = prices.get(oracle.model)
-        self._timeout_s = float(getattr(oracle.options, "timeout_s", 60.0))
-        self._fixed: dict[str, Any] = {
-            "system": system_text(filter.spec),
-            "rubric": filter.rubric,
-            "json_schema": reply_schema(filter.spec),
-            "model": oracle.model,
-            "timeout_s": self._timeout_s,
-            **filter.spec.generation.model_dump(),
-        }
+    def __init__(self, filter: Filter, oracle: Oracle[Any], name: str, pricing: Pricing) -> None:
+        self._spec, self._oracle, self._name, self._pricing = filter.spec, oracle, name, pricing
+        self._aliases = tuple(getattr(oracle.options, "aliases", ()))
+        self._requests = Requests(filter, oracle)
+        self._known_versions: set[str] = set()
 
-    async def ask(self, attempt: int, text: str) -> Answer:
-        """Send one request about `text`, as `sent_text` gave it; its key is the attempt's number."""
-        started = time.monotonic()
+    async def ask(
+        self, attempt: int, text: str, correction: str = "", *, server_s: Callable[[], float] = time.monotonic
+    ) -> Answer:
+        """Send one request about `text`, as `sent_text` gave it; its key is the attempt's number.
+
+        `server_s`: a clock of the provider's time, which requests in flight together share.
+        """
+        started, server_started = time.monotonic(), server_s()
         try:
-            request = OracleRequest(key=str(attempt), article=fence(text), **self._fixed)
-            async with asyncio.timeout(self._timeout_s):
+            request = self._requests.make(str(attempt), text, correction)
+            async with asyncio.timeout(request.timeout_s):
                 reply = await self._oracle.complete(request)
-            answer = self._judge(reply)
+            return self._judge(reply, time.monotonic() - started, server_s() - server_started)
         except Exception as error:
-            answer = self._excuse(error)
-        return replace(answer, latency_s=time.monotonic() - started)
+            return replace(self._excuse(error), latency_s=time.monotonic() - started)
 
-    def _judge(self, reply: Reply) -> Answer:
-        usage = reply.usage
-        cost = usage.cost_usd
-        if cost is None and self._price is not None:
-            cost = self._price.cost(usage)
-
-        def answer(result: Result, error: str = "", label: Label | None = None, again: bool = False) -> Answer:
-            return Answer(result, error, label, usage, cost, reply.model_version, again=again)
-
+    def _judge(self, reply: Reply, latency_s: float, server_s: float) -> Answer:
+        version = reply.model_version
+        rerouted = not self._is_asked_model(version)
+        cost = self._pricing.cost_usd(reply.usage, server_s, rerouted_to=version if rerouted else None)
+        said: dict[str, Any] = {
+            "usage": reply.usage,
+            "cost_usd": cost,
+            "model_version": version,
+            "latency_s": latency_s,
+        }
+        if rerouted:
+            stop = self._rerouted(version)
+            return Answer("rerouted", stop.what, ends_run=stop, **said)
         if reply.finish == "blocked":
-            return answer("refused", "the provider blocked the answer")
+            return Answer("refused", "the provider blocked the answer", **said)
         if reply.finish != "stop":  # a truncated answer may even parse, and be wrong
             why = "was cut off at max_output_tokens" if reply.finish == "length" else "did not end normally"
-            return answer("bad", f"the answer {why}", again=True)
+            return Answer("bad", f"the answer {why}", again=True, **said)
         try:
-            return answer("labelled", label=parse_reply(self._spec, reply.text))
+            return Answer("labelled", label=parse_reply(self._spec, reply.text), **said)
         except BadReply as error:
-            return answer("bad", str(error), again=True)
+            return Answer("bad", str(error), again=True, **said)
+
+    def _is_asked_model(self, version: str) -> bool:
+        if version not in self._known_versions:
+            if not same_model(self._oracle.model, version, self._aliases):
+                return False
+            self._known_versions.add(version)
+        return True
+
+    def _rerouted(self, version: str) -> FilterkitError:
+        asked = self._oracle.model
+        if not version:
+            return FilterkitError(
+                f"does not say which model replied; {asked} was asked",
+                where=f"oracle {self._name}",
+                fix="If you trust it, accept that: -O 'oracle.aliases=[\"\"]'; what was labelled is kept",
+            )
+        return FilterkitError(
+            f"asked {asked}, and {version[:100]!r} replied: the provider sent the question to another model",
+            where=f"oracle {self._name}",
+            fix=f"Ask for it by its name (-O oracle.model=…), or accept it: -O 'oracle.aliases=[\"{version[:100]}\"]'",
+        )
 
     def _excuse(self, error: Exception) -> Answer:
         what = str(error) or type(error).__name__
@@ -108,15 +133,15 @@ class Asker:
             return Answer("limited", what, cost_usd=0.0, again=True, wait_s=error.retry_after_s)
         if isinstance(error, Fatal):
             fix = error.fix or "Mend that and run the same command again; what was labelled is kept"
-            return Answer(
-                "fatal", what, cost_usd=0.0, ends_run=FilterkitError(what, where=f"oracle {self._name}", fix=fix)
-            )
+            ends = FilterkitError(error.what, where=error.where or f"oracle {self._name}", fix=fix)
+            return Answer("fatal", what, cost_usd=0.0, ends_run=ends)
         if isinstance(error, Refused):
-            return Answer("refused", what)
+            return Answer("refused", what, cost_usd=0.0)
         if isinstance(error, TimeoutError):
-            return Answer("transient", f"no answer within {self._timeout_s:g} s", again=True)
+            return Answer("transient", f"no answer within {self._requests.timeout_s:g} s", again=True)
         if isinstance(error, BackendError | OSError):
-            return Answer("transient", what, again=True)
+            unbilled = isinstance(error, Transient) and error.unbilled
+            return Answer("transient", what, cost_usd=0.0 if unbilled else None, again=True)
         if isinstance(error, FilterkitError):  # a missing key, a wrong option: the user's to mend
             return Answer("fatal", what, cost_usd=0.0, ends_run=error)
         return Answer("broken", f"the oracle {self._name} failed: {type(error).__name__}: {what}")

@@ -1,77 +1,34 @@
-"""The labelling engine: a feeder claims questions, workers ask them, a committer stores what came back.
-
-A request leaves only after its attempt is committed to the store; a label counts only after it is. All calls to
-the store are made by one thread, in groups, so that the event loop and its requests never wait for a disk.
-"""
+"""The labelling engine: a feeder claims questions, workers ask them, the books keep what came back."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from filterkit.contracts import Oracle
 from filterkit.errors import FilterkitError, StoppedEarly
 from filterkit.filters import Filter
 from filterkit.pipeline.asking import Answer, Asker
+from filterkit.pipeline.books import Books, Ended
+from filterkit.pipeline.pace import Pace
+from filterkit.pipeline.pricing import Pricing
+from filterkit.pipeline.settings import LabelSettings
 from filterkit.pipeline.tally import Asked, LabelReport, Tally
-from filterkit.prompt import sent_text
+from filterkit.prompt import correction_text, sent_text
 from filterkit.records import Article, sha256_text
-from filterkit.store import Key, Outcome, Owner, Question, State, Store
-
-T = TypeVar("T")
+from filterkit.store import Key, Question, State, Store
 
 CHUNK_ARTICLES = 500
 CHUNK_CHARS = 4_000_000
 POLL_S = 0.2  # how often another labeller's progress is looked at
 
 
-@dataclass(frozen=True)
-class LabelSettings:
-    """How to label.
-
-    concurrency: requests in flight at most. max_attempts: requests per question before it counts as failed (answers
-    of "too many requests" do not count). limit: only the first so many articles. retry_failed: ask again what failed
-    in earlier runs. lease_s: seconds after which a labeller that stands still loses its questions. backoff_s: first
-    pause before asking again, doubled each time up to a minute. patience_s: seconds of nothing but "too many
-    requests" after which the run stops. reserved_usd: what an attempt counts in the ledger until its cost is known.
-    """
-
-    concurrency: int = 64
-    max_attempts: int = 4
-    limit: int | None = None
-    retry_failed: bool = False
-    lease_s: float = 60.0
-    backoff_s: float = 0.5
-    patience_s: float = 600.0
-    reserved_usd: float | None = None
-    sample: int = 0
-
-
-class _Ended(NamedTuple):
-    """A finished attempt on its way to the store; `stored` then holds the next attempt's number, if there is one."""
-
-    asked: Asked
-    outcome: Outcome
-    stored: asyncio.Future[int | None]
-
-    def resume(self, attempt: int | None) -> None:
-        """Let its worker go on, if it still waits."""
-        if not self.stored.done():
-            self.stored.set_result(attempt)
-
-
 class Run:
-    """One run of one labeller: a feeder claims questions, workers ask them, a committer stores what came back."""
-
-    owner: Owner
-    thread: ThreadPoolExecutor
+    """One run of one labeller."""
 
     def __init__(
         self,
@@ -79,62 +36,61 @@ class Run:
         question: Question,
         store: Store,
         settings: LabelSettings,
+        pricing: Pricing,
+        *,
         observe: Callable[..., None],
         progress: Callable[[LabelReport], None],
         stop: Callable[[], bool],
     ) -> None:
-        self.filter, self.question, self.store, self.settings = filter, question, store, settings
+        self.filter, self.question, self.settings, self.pricing = filter, question, settings, pricing
         self.observe, self.progress, self.stop = observe, progress, stop
         self.tally = Tally()
-        self.retry_failed_before = time.time() if settings.retry_failed else None
+        self.books = Books(question, store, settings, pricing, self._committed)
+        self.pace = Pace(
+            settings.concurrency,
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+            pause_s=settings.backoff_s,
+        )
         self.queue: asyncio.Queue[Asked | None] = asyncio.Queue(settings.concurrency)
         self.elsewhere: list[Asked] = []
-        self.ended: list[_Ended] = []
-        self.unsent: list[int] = []
+        self.opened = False
         self.ending = asyncio.Event()  # finish what is in flight, begin nothing
         self.over = asyncio.Event()  # nothing is in flight any more
-        self.arrived = asyncio.Event()  # there is something to commit
         self.problem: FilterkitError | None = None
-        self.store_failed = False
-        self.lease_until = time.time() + settings.lease_s
         self.limited_since: float | None = None
 
     async def all(self, articles: Iterable[Article], oracle: Oracle[Any], asker: Asker) -> LabelReport:
         """The whole run."""
         rows = iter(itertools.islice(articles, self.settings.limit))
-        with (
-            self.store.owner(self.settings.lease_s) as self.owner,
-            ThreadPoolExecutor(1, "filterkit-store") as self.thread,
-        ):
-            await oracle.open()
+        with self.books.opened():
             try:
-                await self._work_together(rows, asker)
+                await self._work_together(rows, oracle, asker)
             except BaseExceptionGroup as group:
                 raise _first(group) from group
             finally:
-                self._store_rest()
-                await oracle.aclose()
+                self._commit_rest()
+                if self.opened:
+                    await oracle.aclose()
         if self.problem is not None:
             raise self.problem
         return self.tally.report
 
-    async def _work_together(self, rows: Iterable[Article], asker: Asker) -> None:
+    async def _work_together(self, rows: Iterable[Article], oracle: Oracle[Any], asker: Asker) -> None:
         async with asyncio.TaskGroup() as helpers:
             helpers.create_task(self._commit_all())
             helpers.create_task(self._watch())
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._feed(rows))
+                tasks.create_task(self._feed(rows, oracle))
                 for _ in range(self.settings.concurrency):
                     tasks.create_task(self._work(asker))
             self.over.set()
-            self.arrived.set()
-
-    async def _in_store(self, function: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.thread, function, *args)
+            self.books.finish()
 
     def _end(self, problem: FilterkitError | None) -> None:
         self.problem = self.problem or problem
         self.ending.set()
+        self.pace.close()
         self.tally.changed.set()
 
     def _told_to_stop(self) -> bool:
@@ -145,83 +101,99 @@ class Run:
 
     # The feeder
 
-    async def _feed(self, rows: Iterable[Article]) -> None:
+    async def _feed(self, rows: Iterable[Article], oracle: Oracle[Any]) -> None:
         try:
             while not self.ending.is_set():
-                chunk = await self._in_store(self._read_chunk, rows)
+                chunk = await self.books.do(self._read_chunk, rows)
                 if not chunk:
                     break
-                await self._claim(self._sorted_out(chunk))
-                self.progress(self.tally.report)
+                questions = self._sorted_out(chunk)
+                if questions and not self.opened:
+                    self.opened = True  # what `open` began `aclose` ends, also where it failed half way
+                    await oracle.open()
+                await self._claim(questions)
+                self._show()
             await self._wait_for_rest()
         except FilterkitError as error:
             self._end(error)
         for _ in range(self.settings.concurrency):
             await self.queue.put(None)
 
-    def _read_chunk(self, rows: Iterable[Article]) -> list[tuple[str, str, Key, State]]:
-        """Some articles put into the store: id, text to be sent, key, and where the question stands."""
-        articles: list[tuple[Article, str]] = []
-        texts: list[str] = []
+    def _read_chunk(self, rows: Iterable[Article]) -> list[tuple[Asked, State]]:
+        """Some articles put into the store, and where the question about each stands."""
+        found: list[tuple[Article, Asked]] = []
         size = 0
         for article in rows:
             text = sent_text(self.filter.spec, article)
-            articles.append((article, sha256_text(text)))
-            texts.append(text)
+            key = Key(sha256_text(text), self.settings.sample)
+            found.append((article, Asked(key, text, [article.id])))
             size += len(article.content)
-            if len(articles) >= CHUNK_ARTICLES or size >= CHUNK_CHARS:
+            if len(found) >= CHUNK_ARTICLES or size >= CHUNK_CHARS:
                 break
-        if not articles:
+        if not found:
             return []
-        self.store.put_articles(self.question, articles)
-        keys = [Key(sent_hash, self.settings.sample) for _, sent_hash in articles]
-        states = self.store.states(self.question, keys)
-        return [
-            (a.id, text, key, state) for (a, _), text, key, state in zip(articles, texts, keys, states, strict=True)
-        ]
+        store = self.books.store
+        store.put_articles(self.question, [(article, asked.key.sent_hash) for article, asked in found])
+        states = store.states(self.question, [asked.key for _, asked in found])
+        return [(asked, state) for (_, asked), state in zip(found, states, strict=True)]
 
-    def _sorted_out(self, chunk: list[tuple[str, str, Key, State]]) -> list[Asked]:
+    def _sorted_out(self, chunk: list[tuple[Asked, State]]) -> list[Asked]:
         """The questions of a chunk that are to be asked, once each; all else is counted."""
         fresh: list[Asked] = []
-        for article_id, text, key, state in chunk:
+        me = self.books.owner.id
+        for asked, state in chunk:
             self.tally.report.read += 1
-            waiting = self.tally.pending.get(key)
-            if waiting is not None:
-                waiting.article_ids.append(article_id)
+            waiting = self.tally.pending.setdefault(asked.key, asked)
+            if waiting is not asked:
+                waiting.article_ids += asked.article_ids
                 continue
-            asked = self.tally.pending[key] = Asked(key, text, [article_id])
-            old_failure = state.kind == "failed" and state.owner != self.owner.id
+            old_failure = state.kind == "failed" and state.owner != me
             if state.kind == "free" or (old_failure and self.settings.retry_failed):
+                asked.tokens = self.pricing.input_tokens(asked.text)
                 fresh.append(asked)
             else:
-                self.tally.found(asked, state, self.owner.id)
+                self.tally.found(asked, state, me)
         return fresh
 
     async def _claim(self, questions: Sequence[Asked]) -> None:
         """Claim questions as the workers come to need them, and queue them; see what became of the others."""
         size = max(1, self.settings.concurrency // 2)
         for start in range(0, len(questions), size):
-            if self.ending.is_set():
-                return
-            group = questions[start : start + size]
-            states = await self._in_store(self._claim_group, [asked.key for asked in group])
-            for asked, state in zip(group, states, strict=True):
-                if state.attempt is not None:
-                    asked.attempt = state.attempt
-                    await self.queue.put(asked)
-                elif state.kind == "elsewhere":
-                    self.elsewhere.append(asked)
-                else:
-                    self.tally.found(asked, state, self.owner.id)
+            group = list(questions[start : start + size])
+            while group and not self.ending.is_set():
+                self.tally.changed.clear()
+                group = await self._claim_group(group)
+                if group:
+                    await self._wait_for_money()
 
-    def _claim_group(self, keys: list[Key]) -> list[State]:
-        return self.store.claim(
-            self.question,
-            keys,
-            self.owner,
-            reserved_usd=self.settings.reserved_usd,
-            retry_failed_before=self.retry_failed_before,
+    async def _claim_group(self, group: list[Asked]) -> list[Asked]:
+        """Claim and queue what may be asked now; returns what the budget does not allow yet."""
+        unaffordable: list[Asked] = []
+        for asked, state in zip(group, await self.books.claim(group), strict=True):
+            if state.attempt is not None:
+                asked.attempt = state.attempt
+                await self.queue.put(asked)
+            elif state.kind == "elsewhere":
+                self.elsewhere.append(asked)
+            elif state.kind == "unaffordable":
+                unaffordable.append(asked)
+            else:
+                self.tally.found(asked, state, self.books.owner.id)
+        return unaffordable
+
+    async def _wait_for_money(self) -> None:
+        """What comes back costs less than it reserved, and may free enough for another request; else the run ends."""
+        if self.books.open_attempts:
+            await self.tally.changed.wait()
+            return
+        spent = await self.books.do(self.books.store.spent, self.question)
+        cap = self.settings.max_cost_usd or 0.0
+        what = (
+            f"the budget of ${cap:.4f} for this rubric, oracle and model is used up: ${spent.usd:.4f} in all runs"
+            f"{f', ${spent.held_usd:.4f} of it for requests whose cost is unknown' if spent.held_usd else ''}"
+            "; one more request could break it"
         )
+        self._end(StoppedEarly(what, fix="Give a higher --max-cost to go on; what was labelled is kept"))
 
     async def _wait_for_rest(self) -> None:
         """Until every question is settled. Those in flight elsewhere are labelled there or, if that one dies, here."""
@@ -241,51 +213,51 @@ class Run:
 
     async def _ask(self, asked: Asked, asker: Asker) -> bool:
         """Send one request. True when the question is to be asked again at once, its pause being over."""
-        if self._told_to_stop():
-            self._take_back(asked)
+        round_ = await self.pace.enter(asked.tokens)
+        if round_ is None or self._told_to_stop():
+            self.books.take_back(asked.attempt)
             return False
-        if time.time() > self.lease_until:  # we stood still; another labeller may have taken the question over
-            self._take_back(asked)
+        if self.books.lease_is_over:
+            self.pace.leave(round_)
+            self.books.take_back(asked.attempt)
             self._leave_for_later(asked)
             return False
-        answer = await asker.ask(asked.attempt, asked.text)
-        self.tally.report.attempts += 1
-        if answer.ends_run is not None:
-            self._end(answer.ends_run)
-        asked.limited += answer.result == "limited"
-        asked.tries += answer.result != "limited"
-        self._note_limit(answer)
+        answer = await asker.ask(asked.attempt, asked.text, asked.correction, server_s=self.pace.server_s)
+        self._came_back(asked, answer, round_)
         last = not answer.again or asked.tries >= self.settings.max_attempts
         final = last and answer.label is None and answer.ends_run is None
         again = not last and not self.ending.is_set()
-        stored: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self.ended.append(_Ended(asked, answer.outcome(asked.attempt, again=again, final=final), stored))
-        self.arrived.set()
-        if self.store_failed:
-            return False
-        # A place is free again only when its reply is durable: what a kill can lose is what `concurrency` says.
-        attempt = await stored
-        if not again:
+        reserve = self.books.reserve_usd(asked) if again else None
+        # A worker is free again only when its reply is durable: what a kill can lose is what `concurrency` says.
+        attempt = await self.books.enter(asked, answer.outcome(asked.attempt, again, final, reserve))
+        if not again or self.books.failed:
             return False
         if attempt is None:
             self._leave_for_later(asked)
             return False
         asked.attempt = attempt
-        await _event(self.ending, self._pause_s(asked, answer))
+        if answer.result == "transient":
+            await _event(self.ending, self._pause_s(asked))
         return True
 
-    def _take_back(self, asked: Asked) -> None:
-        """An attempt whose request never left."""
-        self.unsent.append(asked.attempt)
-        self.arrived.set()
+    def _came_back(self, asked: Asked, answer: Answer, round_: int) -> None:
+        limited = answer.result == "limited"
+        used = (answer.usage.input or 0) + (answer.usage.output or 0) if answer.usage else 0
+        self.pace.leave(round_, limited=limited, wait_s=answer.wait_s, tokens=used - asked.tokens if used else 0)
+        self.tally.answered(answer.result, answer.error)
+        asked.tries += not limited
+        asked.correction = correction_text(answer.error) if answer.result == "bad" else ""
+        if answer.ends_run is not None:
+            self._end(answer.ends_run)
+        self._note_limit(limited)
 
     def _leave_for_later(self, asked: Asked) -> None:
-        """Another labeller may have the question: the feeder looks again at the end."""
+        """Another labeller may have the question, or there is no money now: the feeder looks again at the end."""
         self.elsewhere.append(asked)
         self.tally.changed.set()
 
-    def _note_limit(self, answer: Answer) -> None:
-        if answer.result != "limited":
+    def _note_limit(self, limited: bool) -> None:
+        if not limited:
             self.limited_since = None
             return
         now = time.monotonic()
@@ -294,66 +266,37 @@ class Run:
             what = f"the provider has answered nothing but 'too many requests' for {self.settings.patience_s:g} s"
             self._end(StoppedEarly(what, fix="Run the same command again later; what was labelled is kept"))
 
-    def _pause_s(self, asked: Asked, answer: Answer) -> float:
-        """Exponential, jittered so that workers do not come back all at once; never shorter than the provider asks."""
-        doubled = self.settings.backoff_s * 2.0 ** min(asked.tries + asked.limited - 1, 30)
-        pause = min(60.0, doubled) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
-        return pause + (answer.wait_s or 0.0)
+    def _pause_s(self, asked: Asked) -> float:
+        """Exponential, jittered so that workers do not come back all at once."""
+        doubled = self.settings.backoff_s * 2.0 ** min(asked.tries - 1, 30)
+        return min(60.0, doubled) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
 
-    # The committer
+    # The books, and the watch
 
     async def _commit_all(self) -> None:
-        """While one group is written the next one gathers, so that a slow disk only makes the groups larger."""
-        while not (self.over.is_set() or self.store_failed):
-            await self.arrived.wait()
-            self.arrived.clear()
-            if self.ended or self.unsent:
-                await self._commit()
-
-    async def _commit(self) -> None:
-        batch, unsent = self.ended.copy(), self.unsent.copy()
         try:
-            attempts = await self._in_store(self._store, batch, unsent)
+            await self.books.commit_all()
         except FilterkitError as error:
-            self.store_failed = True  # `_store_rest` tries once more when nothing is in flight any more
             self._end(error)
-            for ended in self.ended:
-                ended.resume(None)
-            return
-        del self.ended[: len(batch)], self.unsent[: len(unsent)]
-        for ended, attempt in zip(batch, attempts, strict=True):
-            self.tally.committed(ended.asked, ended.outcome)
-            ended.resume(attempt)
-        self._tell(batch)
 
-    def _store(self, batch: list[_Ended], unsent: list[int]) -> list[int | None]:
-        if unsent:
-            self.store.release(unsent)
-        outcomes = [ended.outcome for ended in batch]
-        return self.store.complete(outcomes, reserved_usd=self.settings.reserved_usd)
-
-    def _store_rest(self) -> None:
-        """What has not been stored yet, after an error or an interruption: replies that were paid for."""
-        batch = [e._replace(outcome=dataclasses.replace(e.outcome, again=False)) for e in self.ended]
-        self.ended.clear()
-        if not batch and not self.unsent:
-            return
+    def _commit_rest(self) -> None:
         try:
-            self._store(batch, self.unsent)
+            self.books.commit_rest()
         except FilterkitError as error:
             self.problem = self.problem or error
-            return
+
+    def _committed(self, batch: list[Ended]) -> None:
         for ended in batch:
             self.tally.committed(ended.asked, ended.outcome)
-        self._tell(batch)
-
-    def _tell(self, batch: list[_Ended]) -> None:
+        self.tally.changed.set()  # a reserve may have become free
         count = sum(ended.outcome.label is not None for ended in batch)
         if count:
             self.observe("labels_committed", filter_name=self.filter.name, oracle=self.question.oracle, count=count)
-        self.progress(self.tally.report)
+        self._show()
 
-    # The watch
+    def _show(self) -> None:
+        self.tally.report.in_flight, self.tally.report.window = self.pace.in_flight, int(self.pace.window)
+        self.progress(self.tally.report)
 
     async def _watch(self) -> None:
         """Ask whether to stop, and keep the lease alive."""
@@ -361,15 +304,13 @@ class Run:
         while not self.over.is_set():
             await _event(self.over, 0.1)
             self._told_to_stop()
+            self._show()  # what is in flight changes without a commit too
             if time.monotonic() >= renew_at:
                 renew_at = time.monotonic() + self.settings.lease_s / 4
-                until = time.time() + self.settings.lease_s
                 try:
-                    await self._in_store(self.store.renew, self.owner)
+                    await self.books.renew()
                 except FilterkitError as error:
                     self._end(error)
-                else:
-                    self.lease_until = until
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

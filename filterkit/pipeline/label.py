@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from filterkit.contracts import Oracle
 from filterkit.filters import Filter
 from filterkit.pipeline.asking import Asker
-from filterkit.pipeline.engine import LabelSettings, Run
+from filterkit.pipeline.engine import Run
+from filterkit.pipeline.pricing import Pricing
+from filterkit.pipeline.question import oracle_variant, question_of
+from filterkit.pipeline.settings import LabelSettings
 from filterkit.pipeline.tally import LabelReport
 from filterkit.records import Article, Price
-from filterkit.store import Question, Store
+from filterkit.store import Store
 
 __all__ = ["LabelReport", "LabelSettings", "label", "oracle_variant", "question_of"]
-
-
-def oracle_variant(oracle: Oracle[Any]) -> dict[str, Any]:
-    """The oracle's own options that shape its answer, where they differ from their defaults."""
-    kind = type(oracle.options)
-    given = oracle.options.model_dump(mode="json", include=set(oracle.answer_options))
-    usual = kind.model_construct().model_dump(mode="json", include=set(oracle.answer_options), warnings=False)
-    return {name: value for name, value in given.items() if name not in usual or usual[name] != value}
-
-
-def question_of(filter: Filter, oracle: Oracle[Any], oracle_name: str) -> Question:
-    """The question that labelling `filter` with this oracle asks, as the store knows it."""
-    name = f"{filter.name} {filter.spec.version}"
-    return Question(filter.request_hash(oracle_variant(oracle)), oracle_name, oracle.model, name)
 
 
 def _ignore(*_: object, **__: object) -> None:
@@ -44,20 +34,40 @@ def label(
     *,
     oracle_name: str,
     prices: Mapping[str, Price] | None = None,
+    own_prices: Mapping[str, Price] | None = None,
     observe: Callable[..., None] = _ignore,
     progress: Callable[[LabelReport], None] = _ignore,
     stop: Callable[[], bool] = lambda: False,
 ) -> LabelReport:
     """Ask `oracle` about every article that has no label yet, and keep the answers in `store`.
 
-    Articles are streamed. `observe("labels_committed", …)` and `progress(report so far)` are called after every
-    commit. When `stop()` turns true, what is in flight is finished and the report says "interrupted".
+    Articles are streamed. `observe("labels_committed", …)` is called after every commit, `progress(report so far)`
+    ten times a second too. When `stop()` turns true, what is in flight is finished and the report says "interrupted".
+    `prices` are list prices by model, `own_prices` what you pay, which comes first.
 
-    Raises StoppedEarly (a quota of the day, a locked store) and other FilterkitErrors (bad key, full disk, unreadable
-    input) after what was in flight has been stored; the same call goes on from there. Not from within a running
-    event loop.
+    Raises StoppedEarly (a quota of the day, the budget, a locked store), ConfigError (a budget without a price) and
+    other FilterkitErrors (bad key, another model replied, full disk, unreadable input) after what was in flight has
+    been stored; the same call goes on from there.
     """
-    asker = Asker(filter, oracle, oracle_name, prices or {})
+    settings = settings or LabelSettings()
+    pricing = Pricing(filter, oracle, listed=prices, own=own_prices)
+    if settings.max_cost_usd is not None:
+        pricing.require()
+    asker = Asker(filter, oracle, oracle_name, pricing)
     question = question_of(filter, oracle, oracle_name)
-    run = Run(filter, question, store, settings or LabelSettings(), observe, progress, stop)
-    return asyncio.run(run.all(articles, oracle, asker))
+
+    async def work() -> LabelReport:
+        run = Run(filter, question, store, settings, pricing, observe=observe, progress=progress, stop=stop)
+        return await run.all(articles, oracle, asker)
+
+    return _in_own_loop(work)
+
+
+def _in_own_loop(work: Callable[[], Coroutine[Any, Any, LabelReport]]) -> LabelReport:
+    """Also from within a running event loop (a notebook), which stands still meanwhile."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work())
+    with ThreadPoolExecutor(1, "filterkit-label") as thread:
+        return thread.submit(lambda: asyncio.run(work())).result()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from filterkit.contracts import redact
-from filterkit.store import Key, Outcome, State
+from filterkit.store import Key, Outcome, Result, State
 
 SHOWN_FAILURES = 1_000
 
@@ -19,8 +19,10 @@ class LabelReport:
     already: were labelled before, or by another labeller meanwhile; new: questions labelled by this run; duplicates:
     articles with the text of another one of this run, so labelled without asking; failed: articles whose question
     failed finally, in this run or (failed_before) an earlier one, the first of them with reasons in `failures`.
-    attempts: requests sent. cost_usd: of this run's replies, None when one of them has no known price.
-    stopped: "interrupted", or None when the run came to its end.
+    attempts: requests sent. cost_usd: of this run's replies, None when one of them has no known price; input_tokens,
+    cached_tokens (part of input) and output_tokens: as reported. in_flight: requests out now, of at most `window`.
+    errors: how often each kind of answer that was no label came, last_error: the newest one's words. versions: labels
+    by the model that replied. stopped: "interrupted", or None when the run came to its end.
     """
 
     read: int = 0
@@ -31,20 +33,33 @@ class LabelReport:
     failed_before: int = 0
     attempts: int = 0
     cost_usd: float | None = 0.0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    in_flight: int = 0
+    window: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    last_error: str = ""
+    versions: dict[str, int] = field(default_factory=dict)
     stopped: Literal["interrupted"] | None = None
     failures: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
 class Asked:
-    """One question of this run that is not settled yet, and the articles that wait for it."""
+    """One question of this run that is not settled yet, and the articles that wait for it.
+
+    tokens: of its request, about; attempt: the open one's number; tries: replies and errors so far, "too many
+    requests" aside; correction: what the next request says about the answer before.
+    """
 
     key: Key
     text: str
     article_ids: list[str]
+    tokens: int = 0
     attempt: int = 0
     tries: int = 0
-    limited: int = 0
+    correction: str = ""
 
 
 class Tally:
@@ -59,14 +74,30 @@ class Tally:
         """One attempt of this run is in the store."""
         report = self.report
         if outcome.model_version is not None:  # there was a reply
-            known = report.cost_usd is not None and outcome.cost_usd is not None
-            report.cost_usd = (report.cost_usd or 0.0) + (outcome.cost_usd or 0.0) if known else None
+            self._paid(outcome)
         if outcome.label is not None:
             report.new += 1
+            version = outcome.model_version or ""
+            report.versions[version] = report.versions.get(version, 0) + 1
             self._settled(asked)
         elif outcome.final:
             tries = f" (after {asked.tries} attempts)" if asked.tries > 1 else ""
             self._failed(asked, redact(outcome.error) + tries)
+
+    def _paid(self, outcome: Outcome) -> None:
+        report, usage = self.report, outcome.usage
+        known = report.cost_usd is not None and outcome.cost_usd is not None
+        report.cost_usd = (report.cost_usd or 0.0) + (outcome.cost_usd or 0.0) if known else None
+        report.input_tokens += usage.input or 0
+        report.cached_tokens += usage.cached_input or 0
+        report.output_tokens += usage.output or 0
+
+    def answered(self, result: Result, error: str) -> None:
+        """A request came back, or did not."""
+        self.report.attempts += 1
+        if result != "labelled":
+            self.report.errors[result] = self.report.errors.get(result, 0) + 1
+            self.report.last_error = redact(error)
 
     def found(self, asked: Asked, state: State, me: int) -> None:
         """The store had the question settled: by others, or by owner `me` earlier in this run."""

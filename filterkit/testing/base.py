@@ -19,7 +19,9 @@ from filterkit.records import Article
 from filterkit.spec import FilterSpec
 from filterkit.testing.samples import fake_context, sample_articles, tiny_spec
 
-_SECRET_NAME = re.compile(r"secret|passw|credential|(api|access)_?key|(^|auth_|access_|bearer_|api_|hf_)token$")
+_SECRET_NAME = re.compile(  # but for the name of an environment variable
+    r"^(?!.*_env$).*(secret|passw|credential|(api|access)_?key|(^|auth_|access_|bearer_|api_|hf_)token$)"
+)
 _NETWORK_EVENTS = {"socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request"}
 _FILE_EVENTS = {"open"}
 

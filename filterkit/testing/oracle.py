@@ -11,8 +11,8 @@ import pytest
 
 from filterkit.contracts import Oracle, OracleOptions
 from filterkit.errors import BackendError
-from filterkit.prompt import parse_reply
 from filterkit.records import Article, OracleRequest, Reply
+from filterkit.reply import parse_reply
 from filterkit.spec import FilterSpec
 from filterkit.testing.base import BackendContract, no_network
 from filterkit.testing.samples import HOSTILE_TEXTS, SECRET, make_request

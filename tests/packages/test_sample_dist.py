@@ -72,7 +72,7 @@ import asyncio, pathlib, tempfile
 import filterkit
 from filterkit.contracts import Context
 from filterkit.options import make_backend
-from filterkit.prompt import parse_reply
+from filterkit.reply import parse_reply
 from filterkit.records import Article
 from filterkit.testing import make_request
 

@@ -1,8 +1,7 @@
-"""The question to the oracle, and what counts as an answer."""
+"""The question to the oracle."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,10 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterkit.prompt import (
-    EVIDENCE_CHARS,
-    BadReply,
     fence,
-    parse_reply,
     reply_schema,
     request_hash,
     rubric_text,
@@ -41,9 +37,6 @@ def spec(**changes: Any) -> FilterSpec:
             **changes,
         }
     )
-
-
-GOOD = {"help": 7, "novelty": 2.5, "is_advert": 0}
 
 
 def test_the_schema_asks_for_every_dimension_in_order_and_nothing_else() -> None:
@@ -79,64 +72,6 @@ def test_whole_numbers_are_asked_for_where_all_steps_are_whole(scale: dict[str, 
     assert reply_schema(spec(scale=scale))["properties"]["help"]["type"] == kind
 
 
-def test_what_the_schema_allows_is_what_the_parser_takes() -> None:
-    label = parse_reply(spec(), json.dumps(GOOD))
-    assert label.scores == GOOD
-    assert not label.evidence
-
-
-def test_evidence_is_kept_and_bounded() -> None:
-    reply = {name: {"evidence": "x" * 9999, "score": value} for name, value in GOOD.items()}
-    label = parse_reply(spec(evidence="short"), json.dumps(reply))
-    assert label.scores == GOOD
-    assert {len(words) for words in label.evidence.values()} == {EVIDENCE_CHARS}
-
-
-BAD_REPLIES = {
-    "no JSON": ("help: 7", "not valid JSON"),
-    "fenced JSON": ("```json\n{}\n```", "not valid JSON"),
-    "truncated": (json.dumps(GOOD)[:-5], "not valid JSON"),
-    "list": ("[7, 2, 0]", "must be a JSON object"),
-    "null": ("null", "must be a JSON object"),
-    "missing": (json.dumps({"help": 7, "novelty": 2}), "'is_advert' is missing"),
-    "unknown": (json.dumps({**GOOD, "tier": 1}), "unknown dimension 'tier'"),
-    "twice": ('{"help": 1, "help": 9, "novelty": 1, "is_advert": 0}', "a key appears twice"),
-    "text": (json.dumps({**GOOD, "help": "7"}), "must be a number, not str"),
-    "true": (json.dumps({**GOOD, "help": True}), "must be a number, not bool"),
-    "nothing": (json.dumps({**GOOD, "help": None}), "must be a number, not NoneType"),
-    "too high": (json.dumps({**GOOD, "help": 10.01}), "outside of 0 to 10"),
-    "too low": (json.dumps({**GOOD, "help": -0.01}), "outside of 0 to 10"),
-    "NaN": ('{"help": NaN, "novelty": 1, "is_advert": 0}', "outside of 0 to 10"),
-    "infinite": ('{"help": 1e999, "novelty": 1, "is_advert": 0}', "outside of 0 to 10"),
-    "gigantic": (json.dumps({**GOOD, "help": 10**400}), "outside of 0 to 10"),
-    "too long a number": ('{"help": ' + "9" * 5000 + "}", "not valid JSON"),
-    "deep": ("[" * 200_000, "nested too deeply|not valid JSON"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_REPLIES)
-def test_what_does_not_answer_the_question_is_refused(case: str) -> None:
-    text, expected = BAD_REPLIES[case]
-    with pytest.raises(BadReply, match=expected):
-        parse_reply(spec(), text)
-
-
-@pytest.mark.parametrize(
-    "value", [7, {"score": 7}, {"evidence": "x", "score": 7, "why": "y"}, {"evidence": 1, "score": 7}, [7, "x"]]
-)
-def test_evidence_must_come_as_asked(value: object) -> None:
-    reply = {name: {"evidence": "x", "score": 1} for name in GOOD} | {"help": value}
-    with pytest.raises(BadReply, match="'help'"):
-        parse_reply(spec(evidence="short"), json.dumps(reply))
-
-
-def test_a_score_between_the_steps_is_refused() -> None:
-    stepped = spec(scale={"min": 0, "max": 10, "step": 0.5})
-    assert parse_reply(stepped, json.dumps(GOOD)).scores["novelty"] == 2.5
-    with pytest.raises(BadReply, match=r"2\.6, not a multiple of 0\.5"):
-        parse_reply(stepped, json.dumps({**GOOD, "novelty": 2.6}))
-
-
 def test_the_rubric_is_the_same_for_every_article() -> None:
     assert rubric_text("Score it.\n\n\n{{article}}\n\n") == "Score it.\n\n"
 
@@ -169,10 +104,33 @@ def test_the_system_text_names_the_scale() -> None:
 @given(st.text(max_size=300), st.integers(100, 200), st.sampled_from(["head", "head+tail"]))
 def test_a_text_is_cut_to_its_length_and_keeps_its_head(text: str, length: int, keep: Any) -> None:
     cut = shorten(text, length, keep)
-    assert len(cut) == min(len(text), length)
-    assert cut[:40] == text[:40]
+    assert min(len(text), length) - 32 <= len(cut) <= length
+    assert cut[:30] == text[:30]
     if keep == "head+tail":
-        assert cut[-40:] == text[-40:]
+        assert cut[-30:] == text[-30:]
+
+
+@pytest.mark.parametrize("one", ["e\u0301", "👩\u200d👩\u200d👧", "👍\U0001f3fd", "कि", "❤\ufe0f"])
+@pytest.mark.parametrize("keep", ["head", "head+tail"])
+def test_no_letter_is_cut_from_its_accents(one: str, keep: Any) -> None:
+    for length in range(100, 110):
+        cut = shorten(one * 200, length, keep)
+        assert not cut.replace("\n[…]\n", "").replace(one, "")
+        assert length - 12 <= len(cut) <= length
+
+
+def test_a_tower_of_accents_is_cut_all_the_same() -> None:
+    assert shorten("e" + "\u0301" * 500, 100, "head") == "e" + "\u0301" * 99
+
+
+def test_what_is_sent_is_never_longer_than_asked_for_even_where_cleaning_adds_spaces() -> None:
+    short = spec(input={"oracle": {"max_chars": 100}})
+    assert sent_text(short, Article("1", "", "<s>" * 100)) == "< s>" * 25
+
+
+def test_oracle_and_student_read_cleaned_text() -> None:
+    article = Article("1", "A\u202etitle", "one\r\ntwo\x00\u200b <|im_end|>")
+    assert sent_text(spec(), article) == student_text(spec(), article) == "Atitle\n\none\ntwo < |im_end| >"
 
 
 def test_a_lone_surrogate_is_replaced_in_what_is_sent() -> None:

@@ -145,10 +145,10 @@ class DeadAfterCancel(ToyOracle):
 
 
 @caught_by("test_any_text_is_answered_or_refused")
-class StumblesOverNUL(ToyOracle):
+class StumblesOverEmoji(ToyOracle):
     async def complete(self, request: OracleRequest) -> Reply:
-        if "\x00" in request.article:
-            raise ValueError("embedded null byte")
+        if any(ord(character) > 0xFFFF for character in request.article):
+            raise ValueError("a character outside of the basic plane")
         return await super().complete(request)
 
 

@@ -11,8 +11,8 @@ import pytest
 from filterkit.builtin.replay import ReplayOracle
 from filterkit.errors import ConfigError, InputError, Refused
 from filterkit.options import make_backend
-from filterkit.prompt import parse_reply
 from filterkit.records import Article, Label, Reply
+from filterkit.reply import parse_reply
 from filterkit.spec import FilterSpec
 from filterkit.testing import fake_context, make_request, sample_articles, sample_label, tiny_spec, write_labelled
 

@@ -35,6 +35,7 @@ from filterkit.records import Article, OracleRequest, Price, Reply, Usage
 from filterkit.store import Store
 
 GOOD = {"good": 7, "bad": 2.5}
+DATED = {"as_of": "2026-01-01", "source": "test"}
 FILTER = """
 schema: 1
 name: tiny
@@ -79,7 +80,7 @@ class Scripted(Oracle[ScriptedOptions]):
         if isinstance(said, Reply):
             return said
         usage = Usage(input=1_000_000, output=100_000)
-        return Reply(text=json.dumps(said), usage=usage, model_version="model-1-0725")
+        return Reply(text=json.dumps(said), usage=usage, model_version=f"{request.model}-0725")
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_the_request_carries_the_question_and_the_row_the_model_that_replied(ben
     bench.label([Article("a", "Title", "surrogate \ud800 and nul \x00")])
     [request] = bench.oracle.requests
     assert request.article.splitlines()[1:3] == ["Title", ""]
-    assert "surrogate \ufffd and nul \x00" in request.article
+    assert request.article.splitlines()[3] == "surrogate \ufffd and nul "
     assert request.rubric.startswith("Judge it.")
     assert set(request.json_schema["properties"]) == {"good", "bad"}
     assert (request.model, request.temperature, request.timeout_s) == ("model-1", 0.0, 60.0)
@@ -214,11 +215,11 @@ def test_limit_is_the_first_so_many_articles_so_a_rerun_asks_nothing_more(bench)
         ({"good": True, "bad": 1}, "must be a number, not bool"),
         ({"good": "7", "bad": 1}, "must be a number, not str"),
         ({"good": 7}, "'bad' is missing"),
-        ({"good": 7, "bad": 1, "ugly": 1}, "unknown dimension 'ugly'"),
+        ({"good": 7, "bad": 1, "ugly": 1}, "a key that is no dimension"),
         ([7, 1], "must be a JSON object"),
-        (Reply(text='{"good": 7, "bad": 1', model_version="m"), "not valid JSON"),
-        (Reply(text=json.dumps(GOOD), model_version="m", finish="length"), "cut off at max_output_tokens"),
-        (Reply(text=json.dumps(GOOD), model_version="m", finish="other"), "did not end normally"),
+        (Reply(text='{"good": 7, "bad": 1', model_version="model-1"), "not valid JSON"),
+        (Reply(text=json.dumps(GOOD), model_version="model-1", finish="length"), "cut off at max_output_tokens"),
+        (Reply(text=json.dumps(GOOD), model_version="model-1", finish="other"), "did not end normally"),
     ],
 )
 def test_a_wrong_answer_never_counts_and_is_asked_again_up_to_the_limit(bench, said, why):
@@ -239,8 +240,8 @@ def test_a_wrong_answer_never_counts_and_is_asked_again_up_to_the_limit(bench, s
         Transient("503"),
         RateLimited("429", retry_after_s=0.01),
         ConnectionResetError("reset"),
-        Reply(text="{", model_version="m"),
-        Reply(text=json.dumps(GOOD), model_version="m", finish="length"),
+        Reply(text="{", model_version="model-1"),
+        Reply(text=json.dumps(GOOD), model_version="model-1", finish="length"),
     ],
 )
 def test_what_may_pass_is_asked_again_until_it_did(bench, trouble):
@@ -290,7 +291,7 @@ def test_a_request_that_takes_too_long_is_given_up_and_asked_again(bench):
     ("trouble", "why"),
     [
         (Refused("too long for the model"), "too long for the model"),
-        (Reply(text="", model_version="m", finish="blocked"), "the provider blocked the answer"),
+        (Reply(text="", model_version="model-1", finish="blocked"), "the provider blocked the answer"),
         (ZeroDivisionError("oops"), "the oracle scripted failed: ZeroDivisionError: oops"),
     ],
 )
@@ -432,12 +433,12 @@ def test_an_error_in_a_callback_comes_out_and_what_was_stored_stays(bench):
 
 
 def test_cost_comes_from_the_provider_or_the_price_table_or_is_unknown(bench):
-    price = Price(input=0.10, output=1.00, as_of="2026-01-01", source="test")
+    price = Price(input=0.10, output=1.00, **DATED)
     report = bench.label(articles(10), prices={"model-1": price})
     assert report.cost_usd == pytest.approx(10 * 0.2)
     assert bench.store.spent().usd == pytest.approx(10 * 0.2)
     usage = Usage(cost_usd=0.5)
-    bench.oracle.script = lambda text, n: Reply(text=json.dumps(GOOD), usage=usage, model_version="m")
+    bench.oracle.script = lambda text, n: Reply(text=json.dumps(GOOD), usage=usage, model_version="model-1")
     assert bench.label(articles(12), prices={"model-1": price}).cost_usd == pytest.approx(1.0)
     bench.oracle.script = lambda text, n: GOOD
     report = bench.label(articles(13))
@@ -447,7 +448,7 @@ def test_cost_comes_from_the_provider_or_the_price_table_or_is_unknown(bench):
 
 
 def test_wrong_answers_cost_money_too(bench):
-    price = Price(input=0.10, output=1.00, as_of="2026-01-01", source="test")
+    price = Price(input=0.10, output=1.00, **DATED)
     bench.oracle.script = lambda text, n: {} if n < 3 else GOOD
     assert bench.label(articles(10), prices={"model-1": price}).cost_usd == pytest.approx(30 * 0.2)
 
@@ -457,11 +458,12 @@ def test_an_attempt_counts_at_its_reservation_until_its_cost_is_known(bench):
         seen.append(bench.store.spent().usd)
         if n == 1:
             raise Transient("dropped")
-        return Reply(text=json.dumps(GOOD), usage=Usage(cost_usd=0.25), model_version="m")
+        return Reply(text=json.dumps(GOOD), usage=Usage(cost_usd=0.25), model_version="model-1")
 
     seen: list[float] = []
     bench.oracle.script = script
-    bench.label(articles(1), settings={"reserved_usd": 1.0})
+    price = Price(output=1e6 / bench.filter.spec.generation.max_output_tokens, **DATED)
+    bench.label(articles(1), own_prices={"model-1": price})
     assert seen == [1.0, 2.0]
     assert bench.store.spent() == (1.25, 1.0, 0)
 
@@ -503,9 +505,9 @@ def test_faults_of_all_kinds_together_end_with_every_label_right(bench):
         Transient("503"),
         RateLimited("429"),
         TimeoutError(),
-        Reply(text="oops", model_version="m"),
-        Reply(text='{"good": 11, "bad": 0}', model_version="m"),
-        Reply(text='{"good": 1}', model_version="m"),
+        Reply(text="oops", model_version="model-1"),
+        Reply(text='{"good": 11, "bad": 0}', model_version="model-1"),
+        Reply(text='{"good": 1}', model_version="model-1"),
     ]
 
     def script(text: str, n: int) -> Any:
@@ -521,3 +523,122 @@ def test_faults_of_all_kinds_together_end_with_every_label_right(bench):
     report = bench.label(articles(300), settings={"max_attempts": 8})
     assert (report.new, report.failed) == (300, 0)
     assert bench.labels() == {f"a{n}": {"good": n % 11, "bad": n % 7} for n in range(300)}
+
+
+# The budget
+
+
+PRICE = Price(input=0.10, output=1.00, **DATED)  # a reply of `Scripted` costs 0.20 dollars
+
+
+def test_the_budget_is_never_exceeded_and_used_as_far_as_it_is_safe(bench):
+    bench.oracle.latency_s = 0.005
+    reserve = Price(output=0.5e6 / 2048, **DATED)  # half a dollar at most
+    usage = Usage(cost_usd=0.2)
+    bench.oracle.script = lambda text, n: Reply(text=json.dumps(GOOD), usage=usage, model_version="model-1")
+    for budget, labelled_in_all in ((0.4, 0), (2.0, 8), (3.0, 13), (3.0, 13)):
+        with pytest.raises(StoppedEarly, match=rf"the budget of \${budget:.4f}.*--max-cost"):
+            bench.label(articles(300), settings={"max_cost_usd": budget}, own_prices={"model-1": reserve})
+        spent = bench.store.spent()
+        assert spent.usd <= budget
+        assert spent.held_usd == 0
+        assert len(bench.labels()) == labelled_in_all == bench.oracle.replied
+    report = bench.label(articles(300), settings={"max_cost_usd": 300 * 0.2 + 0.5}, own_prices={"model-1": reserve})
+    assert report.new == 300 - 13
+    assert bench.store.spent().usd == pytest.approx(60)
+
+
+def test_wrong_answers_are_asked_again_only_while_there_is_money(bench):
+    bench.oracle.script = lambda text, n: Reply(text="{}", usage=Usage(cost_usd=1.0), model_version="model-1")
+    price = {"model-1": Price(output=1e6 / 2048, **DATED)}
+    with pytest.raises(StoppedEarly):
+        bench.label(articles(3), settings={"max_cost_usd": 5.5}, own_prices=price)
+    assert bench.oracle.replied == 5
+    assert bench.store.spent().usd == 5
+
+
+def test_a_budget_without_a_price_is_refused_before_anything_is_sent(bench):
+    with pytest.raises(ConfigError, match=r"no price is known for model-1.*prices: \{\"model-1\": \{input"):
+        bench.label(articles(3), settings={"max_cost_usd": 1.0})
+    assert not bench.oracle.requests
+    past = {"model-1": PRICE.model_copy(update={"until": "2026-01-02"})}
+    with pytest.raises(ConfigError, match="the known price of model-1 held until 2026-01-02"):
+        bench.label(articles(3), settings={"max_cost_usd": 1.0}, prices=past)
+
+
+def test_what_the_workspace_pays_comes_before_the_list_and_a_server_of_ones_own_is_paid_by_the_hour(bench):
+    report = bench.label(articles(10), prices={"model-1": PRICE}, own_prices={"model-1": Price(input=1, **DATED)})
+    assert report.cost_usd == pytest.approx(10 * 1.0)
+    bench.oracle.latency_s = 0.2
+    hour = {"model-1": Price(per_hour=3600.0, **DATED)}
+    report = bench.label(articles(30), own_prices=hour, settings={"concurrency": 10})
+    assert report.cost_usd == pytest.approx(0.4, rel=0.5)  # 20 new ones, ten at a time, at a dollar a second
+
+
+# What comes back
+
+
+def test_the_oracle_is_told_what_was_wrong_after_the_article_and_only_then(bench):
+    bench.oracle.script = lambda text, n: [{"good": 11, "bad": 1}, {"good": 7}, GOOD][n - 1]
+    bench.label(articles(1))
+    first, second, third = bench.oracle.requests
+    assert first.correction == ""
+    assert "the score of 'good' is 11, outside of 0 to 10" in second.correction
+    assert "'bad' is missing" in third.correction
+    assert second.user.startswith(first.user)
+    assert len({r.key for r in bench.oracle.requests}) == 3
+
+
+def test_another_model_than_the_one_asked_for_ends_the_run_and_never_labels(bench):
+    bench.oracle.latency_s = 0.005
+
+    def script(text: str, n: int) -> Any:
+        version = "model-1-lite" if len(bench.oracle.requests) > 40 else "model-1-0725"
+        return Reply(text=json.dumps(GOOD), usage=Usage(cost_usd=0.1), model_version=version)
+
+    bench.oracle.script = script
+    with pytest.raises(FilterkitError, match=r"asked model-1, and 'model-1-lite' replied.*oracle\.aliases") as caught:
+        bench.label(articles(300), settings={"concurrency": 10})
+    assert caught.value.exit_code == 2
+    assert 30 <= len(bench.labels()) <= 40
+    assert len(bench.oracle.requests) <= 60
+    assert bench.store.spent().usd == pytest.approx(0.1 * len(bench.oracle.requests)), "what was paid is counted"
+    bench.oracle.options = ScriptedOptions(aliases=["model-1-*"])
+    report = bench.label(articles(300), settings={"concurrency": 10})
+    assert len(bench.labels()) == 300
+    assert report.versions == {"model-1-lite": report.new}
+
+
+def test_nothing_is_opened_when_there_is_nothing_to_ask(bench):
+    bench.label(articles(5))
+
+    async def refuse() -> None:
+        raise ConfigError("the environment variable KEY is not set")
+
+    bench.oracle.open = refuse
+    assert bench.label(articles(5)).already == 5
+    with pytest.raises(ConfigError, match="KEY"):
+        bench.label(articles(6))
+    assert bench.store.spent().unknown == 5, "no attempt was begun"
+
+
+def test_it_labels_from_within_a_running_event_loop(bench):
+    async def cell() -> int:
+        return bench.label(articles(3)).new
+
+    assert asyncio.run(cell()) == 3
+
+
+def test_the_report_tells_tokens_models_and_errors(bench):
+    def script(text: str, n: int) -> Any:
+        if n == 1 and text in ("text 1", "text 2"):
+            raise Transient("503 from the server", unbilled=True)
+        return {} if n == 1 and text == "text 3" else GOOD
+
+    bench.oracle.script = script
+    report = bench.label(articles(10), prices={"model-1": PRICE})
+    assert report.errors == {"transient": 2, "bad": 1}
+    assert report.last_error
+    assert report.versions == {"model-1-0725": 10}
+    assert (report.input_tokens, report.output_tokens) == (11_000_000, 1_100_000)
+    assert bench.store.spent() == (pytest.approx(11 * 0.2), 0, 0), "what the provider refused costs nothing"

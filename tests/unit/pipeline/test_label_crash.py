@@ -26,7 +26,7 @@ from filterkit.contracts import Context, Options, Oracle, OracleOptions
 from filterkit.errors import FilterkitError
 from filterkit.filters import load_filter
 from filterkit.pipeline.label import LabelSettings, label
-from filterkit.records import Article, OracleRequest, Reply, Usage
+from filterkit.records import Article, OracleRequest, Price, Reply, Usage
 from filterkit.store import Store
 
 ARTICLES = 300
@@ -63,11 +63,13 @@ class Logged(Oracle[LoggedOptions]):
 def run_labeller(folder: Path, log: str, latency_s: float) -> None:
     chosen = load_filter(folder)
     oracle = Logged(LoggedOptions(log=log, latency_s=latency_s), chosen.spec, Context(folder))
-    settings = LabelSettings(concurrency=CONCURRENCY, reserved_usd=RESERVED_USD)
+    settings = LabelSettings(concurrency=CONCURRENCY)
+    most = chosen.spec.generation.max_output_tokens
+    prices = {"model-1": Price(output=RESERVED_USD * 1e6 / most, as_of="2026-01-01", source="test")}
     articles = (Article(f"a{n}", "", f"text {n}") for n in range(ARTICLES))
     try:
         with Store(folder / "labels.db") as store:
-            report = label(chosen, articles, oracle, store, settings, oracle_name="logged")
+            report = label(chosen, articles, oracle, store, settings, oracle_name="logged", own_prices=prices)
     except FilterkitError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

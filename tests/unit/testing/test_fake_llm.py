@@ -463,9 +463,15 @@ def test_a_kind_of_output_that_the_server_lacks_is_a_400() -> None:
         assert "must contain the word 'json'" in silent.message
 
 
-def test_gemini_takes_a_thinking_budget_or_a_level(server: FakeLLM) -> None:
-    both_said = {"thinkingBudget": 0, "thinkingLevel": "LOW"}
-    body = {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"thinkingConfig": both_said}}
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0, "thinkingLevel": "LOW"}}},
+        {"generation_config": {"thinking_config": {"thinking_budget": 0, "thinking_level": "LOW"}}},
+    ],
+)
+def test_gemini_takes_a_thinking_budget_or_a_level(server: FakeLLM, config: dict[str, Any]) -> None:
+    body = {"contents": [{"parts": [{"text": "x"}]}], **config}
     request = urllib.request.Request(f"{server.url}/v1beta/models/m:generateContent", json.dumps(body).encode())
     with pytest.raises(urllib.error.HTTPError, match="400"):
         urllib.request.urlopen(request)
