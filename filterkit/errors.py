@@ -88,8 +88,8 @@ class Transient(BackendError):
     `unbilled`: the provider itself said no, so that nothing is charged; else the ledger keeps what was reserved.
     """
 
-    def __init__(self, what: str, *, unbilled: bool = False) -> None:
-        super().__init__(what)
+    def __init__(self, what: str, *, unbilled: bool = False, where: object = None, fix: str | None = None) -> None:
+        super().__init__(what, where=where, fix=fix)
         self.unbilled = unbilled
 
 

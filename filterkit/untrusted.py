@@ -50,10 +50,11 @@ _TOKENS = re.compile(
     r"|<(?=(?:/\s*)?(?i:article))"
 )
 
-_OPENER = re.compile("[<|｜[]")
+_OPENERS = "<|｜["
 _LINE_END = re.compile(f"\r\n|[{_LINE_ENDS}]")
 _TAKEN_OUT = re.compile(f"[{_UNSEEN}]+")
 _RUN = re.compile(f"([{_KEPT_UNSEEN}]{{{_MOST_IN_A_ROW}}})[{_KEPT_UNSEEN}]+")
+_ODD_ASCII = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _ODD = re.compile(  # most articles hold none of this, and are looked at once
     f"[{_LINE_ENDS}{_UNSEEN}{_KEPT_UNSEEN}\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U0001fffe-\U0010ffff]"
 )
@@ -69,9 +70,9 @@ def clean(text: str) -> str:
     The text is not normalised (NFC): both forms of an é read the same to everybody, and an article that is quoted or
     looked up should be found as it was written.
     """
-    if _ODD.search(text):
+    if (_ODD_ASCII if text.isascii() else _ODD).search(text):
         text = _evened(text)
-    return _TOKENS.sub(r"\g<0> ", text) if _OPENER.search(text) else text
+    return _TOKENS.sub(r"\g<0> ", text) if any(opener in text for opener in _OPENERS) else text
 
 
 def _evened(text: str) -> str:

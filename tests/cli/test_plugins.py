@@ -57,7 +57,7 @@ def test_a_broken_plugin_is_one_warning_and_a_line(cli: Any, site: Any) -> None:
     (line,) = [x for x in rows(result) if x["dist"] == "acme-kit"]
     assert line["state"] == "broken"
     assert "no_such_sdk" in line["about"]
-    assert [x["name"] for x in rows(result) if x["kind"] == "oracle"] == ["replay"]
+    assert "replay" in [x["name"] for x in rows(result) if x["kind"] == "oracle"]
 
 
 def test_a_plugin_that_exits_does_not_take_the_command_line_along(cli: Any, site: Any) -> None:
@@ -130,7 +130,7 @@ def test_a_backend_without_its_sdk_is_shown_with_its_problem(cli: Any, site: Any
 def test_an_unknown_name_says_what_to_do(cli: Any) -> None:
     for arguments, expected in (
         (["repaly"], "Did you mean 'replay'?"),
-        (["gemini"], "pip install filterkit-gemini"),
+        (["anthropic"], "pip install filterkit-anthropic"),
         (["replay", "--kind", "trainer"], "there is no trainer 'replay'"),
         (["replay", "--kind", "oracel"], "there is no kind 'oracel'"),
     ):
