@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from datetime import date
@@ -62,11 +63,32 @@ def test_asking_for_the_name_imports_no_sdk() -> None:
         ({"base_url": "generativelanguage.googleapis.com"}, "http"),
         ({"base_url": "https://host/?key=abc"}, "api_key_env"),
         ({"model": ""}, "at least 1 character"),
+        *(
+            ({"model": name, "sdk": sdk}, "a model's name is made of")
+            for name in (
+                "x?y",
+                "gemini-3.8-flash?x=1",
+                "../x",
+                "a/../x",
+                "a//x",
+                "/x",
+                "a b",
+                "a\r\nb",
+                "modèle",
+                "a#b",
+            )
+            for sdk in ("genai", "generativeai")
+        ),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_sent(given: dict[str, Any], what: str) -> None:
     with pytest.raises(ValidationError, match=what):
         Options.model_validate(given)
+
+
+@pytest.mark.parametrize("name", ["models/gemini-3.8-flash", "tunedModels/my_own-1.2", "gemma-4:27b"])
+def test_names_of_models(name: str) -> None:
+    assert Options(model=name).model == name
 
 
 def test_flex_costs_half_and_waits_longer(context: Context) -> None:
@@ -116,6 +138,47 @@ def test_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_API_KEY", "not asked for")
     with pytest.raises(ConfigError, match="no API key in MY_KEY"):
         ask_with_environment(tmp_path, "k", api_key_env="MY_KEY")
+
+
+@pytest.mark.parametrize("key", ["abc def", "abc\r\ndef", "abc\rdef", "schlüssel", "abc\x00", "abc\u2028d"])
+def test_what_cannot_be_a_key_is_not_sent_and_not_shown(tmp_path: Path, sdk: str, key: str) -> None:
+    context = Context(tmp_path, secret=lambda name: key)
+    one = GeminiOracle(Options(sdk=sdk), tiny_spec(), context)
+    with pytest.raises(ConfigError, match=r"GEMINI_API_KEY holds is no API key.*Copy") as caught:
+        asyncio.run(one.open())
+    assert key not in str(caught.value)
+    assert repr(key)[1:-1] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"ALL_PROXY": "socks4://user:hunter2@127.0.0.1:1"},
+        {"HTTPS_PROXY": "socks4://127.0.0.1:1"},
+        {"SSL_CERT_FILE": "/there/is/no/such.pem"},
+    ],
+)
+def test_an_environment_that_the_sdk_cannot_use(tmp_path: Path, environment: dict[str, str]) -> None:
+    code = (
+        "import asyncio, pathlib, sys; from filterkit.testing import fake_context, tiny_spec;"
+        "from filterkit_gemini.oracle import GeminiOracle as O;"
+        "one = O(O.Options(), tiny_spec(), fake_context(pathlib.Path(sys.argv[1])))\n"
+        "from filterkit.errors import ConfigError\n"
+        "try: asyncio.run(one.open())\n"
+        "except ConfigError as error: print(error)"
+    )
+    clean = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", code, str(tmp_path)],
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "oracle gemini: google-genai cannot be set up" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+    assert "Unclosed" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_older_sdk_is_asked_for_by_its_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -112,6 +113,29 @@ def test_the_model_that_replied(ask: Ask, sdk: str) -> None:
 
 def test_a_model_that_is_not_named_is_not_made_up(ask: Ask, canned: Callable[..., Any]) -> None:
     assert ask(canned(200, {"candidates": [candidate()]}).url).model_version == ""
+
+
+def test_another_tier_than_the_one_asked_for_is_said_once(
+    oracle: Callable[..., Any],
+    question: Callable[..., Any],
+    canned: Callable[..., Any],
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    async def main(served: str | None) -> None:
+        headers = {"x-gemini-service-tier": served} if served else {}
+        one = oracle(canned(200, {"candidates": [candidate()]}, headers).url, service_tier="flex")
+        await one.open()
+        await one.complete(question())
+        await one.complete(question())
+        await one.aclose()
+
+    for served in (None, "flex", "FLEX", "something-new"):
+        asyncio.run(main(served))
+    assert not [w for w in recwarn if "tier" in str(w.message)]
+    asyncio.run(main("standard"))
+    assert [str(w.message)[:43] for w in recwarn if "tier" in str(w.message)] == [
+        "Google served the tier standard, not flex: "
+    ]
 
 
 def test_a_lone_surrogate_is_replaced(ask: Ask, canned: Callable[..., Any]) -> None:

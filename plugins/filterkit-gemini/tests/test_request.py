@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,6 +140,92 @@ def test_the_environment_does_not_redirect_to_vertex(ask: Ask, monkeypatch: pyte
     monkeypatch.setenv("GOOGLE_API_KEY", "another-key")
     with FakeLLM(api_key="contract-suite-secret") as server:
         assert ask(server.url).finish == "stop"
+
+
+class Proxy:
+    """A proxy that leads nowhere, and keeps what it was asked to lead to."""
+
+    def __init__(self) -> None:
+        asked: list[str] = []
+        self.asked = asked
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                asked.append(self.rfile.readline().decode().strip())
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    made = Proxy()
+    for name in ("ALL_PROXY", "HTTP_PROXY", "NO_PROXY", "all_proxy", "http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", made.url)
+    threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True).start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def test_the_environment_does_not_lead_the_key_elsewhere(
+    ask: Ask, sdk: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeLLM() as server:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.url)
+        monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", server.url)
+        monkeypatch.setenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "example.org")
+        monkeypatch.setenv("GOOGLE_GENAI_USE_ENTERPRISE", "true")
+        with pytest.raises(BackendError):
+            ask(None, sdk=sdk)
+        assert server.requests == 0
+    assert proxy.asked, "it must have gone by the proxy"
+    assert {line.split()[1] for line in proxy.asked} == {"generativelanguage.googleapis.com:443"}
+
+
+def test_the_environment_does_not_choose_the_version(ask: Ask, sdk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeLLM() as server:
+        ask(server.url, sdk=sdk)
+        monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "v1alpha")
+        monkeypatch.setenv("GOOGLE_GENAI_CLIENT_MODE", "replay")
+        ask(server.url, sdk=sdk)
+    assert [e.path.split("/")[1] for e in server.exchanges] == ["v1beta", "v1beta"]
+
+
+def test_the_process_ends_though_the_provider_hangs(tmp_path: Path, sdk: str) -> None:
+    code = """
+import asyncio, pathlib, sys
+from filterkit.testing import fake_context, make_request, sample_articles, tiny_spec
+from filterkit_gemini.oracle import GeminiOracle as O
+
+async def main():
+    options = O.Options(base_url=sys.argv[1], sdk=sys.argv[2], timeout_s=30)
+    one = O(options, tiny_spec(), fake_context(pathlib.Path(sys.argv[3])))
+    await one.open()
+    request = make_request(tiny_spec(), sample_articles()[0], model=one.model, timeout_s=30)
+    task = asyncio.create_task(one.complete(request))
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await one.aclose()
+    print("closed", flush=True)
+
+asyncio.run(main())
+"""
+    with FakeLLM(latency_s=25.0) as server:
+        arguments = [sys.executable, "-c", code, server.url, sdk, str(tmp_path)]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == "closed"
+            try:
+                process.wait(5)
+            finally:
+                process.kill()
+            assert process.stderr is not None
+            assert not process.stderr.read()
+        assert server.requests == 1
 
 
 def test_hundreds_are_in_flight(oracle: Callable[..., GeminiOracle], question: Question, sdk: str) -> None:

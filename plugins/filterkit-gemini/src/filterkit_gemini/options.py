@@ -13,8 +13,13 @@ from filterkit.api import OracleOptions
 Thinking = Literal["auto", "off", "minimal", "low", "medium", "high"]
 Safety = Literal["off", "none", "high", "medium", "low", "default"]
 
+GOOGLE = "https://generativelanguage.googleapis.com"
+"""Where requests go without `base_url`. Said to both SDKs, which would else ask the environment."""
+
 FLEX_TIMEOUT_S = 900.0
 """How long a flex request may take where nothing else is said: it waits for spare capacity, for minutes at times."""
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.:-]*(/[A-Za-z0-9][\w.:-]*)*", re.ASCII)  # it becomes part of the address
 
 _BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 _LEAST_BUDGET_OF_25_PRO = 128
@@ -54,6 +59,13 @@ class GeminiOptions(OracleOptions):
         "(slower: a thread per request; neither seed nor thinking nor flex)",
     )
 
+    @field_validator("model")
+    @classmethod
+    def _a_name(cls, model: str) -> str:
+        if model and not _NAME.fullmatch(model):
+            raise ValueError("a model's name is made of letters, digits and . _ - : /, such as gemini-3.5-flash-lite")
+        return model
+
     @field_validator("base_url")
     @classmethod
     def _an_address(cls, url: str | None) -> str | None:
@@ -62,9 +74,14 @@ class GeminiOptions(OracleOptions):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("an address starts with http:// or https://")
-        if parts.username or parts.password or parts.query:
+        if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("name the key's environment variable in api_key_env, put none into the address")
         return url.rstrip("/")
+
+    @property
+    def url(self) -> str:
+        """Where requests go: `base_url`, or Google's own address."""
+        return self.base_url or GOOGLE
 
     @model_validator(mode="before")
     @classmethod
@@ -86,7 +103,7 @@ def thinking_config(model: str, thinking: Thinking) -> dict[str, Any] | None:
     """`generationConfig.thinkingConfig` for a model; None to say nothing. ValueError when the model cannot do that.
 
     2.5 models take a budget of tokens, later ones a level, and both at once are refused. Every model from 3 on has
-    the level LOW; the flash-lite models and the flash models before 3.8 have MINIMAL as well.
+    the level LOW; the flash-lite models and the flash models up to 3.5 have MINIMAL as well.
     """
     name = model.rpartition("/")[2].lower()
     version = re.match(r"gemini-(\d+)(?:\.(\d+))?-?", name)

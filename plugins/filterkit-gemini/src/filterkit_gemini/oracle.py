@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, Protocol
 
 from filterkit.api import ConfigError, FilterkitError, Oracle, OracleRequest, Reply, Transient
@@ -17,7 +18,7 @@ class Client(Protocol):
     """What asks: google-genai or the older SDK."""
 
     async def ask(self, request: OracleRequest) -> Any:
-        """The reply as Gemini's REST JSON. Raises BackendError."""
+        """The reply as Gemini's REST JSON, of which nothing is certain. Raises BackendError."""
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -30,6 +31,7 @@ class GeminiOracle(Oracle[GeminiOptions]):
     answer_options = ("thinking",)
 
     _client: Client | None = None
+    _faults: Faults
 
     @property
     def list_price_share(self) -> float | None:
@@ -37,9 +39,15 @@ class GeminiOracle(Oracle[GeminiOptions]):
         return 0.5 if self.options.service_tier == "flex" else 1.0
 
     async def open(self) -> None:
-        """Make the SDK's client. ConfigError without a key, or without the SDK that `sdk` names."""
+        """Make the SDK's client. ConfigError: no key, no SDK of that name, or a proxy that it cannot use."""
         name, secret = self._key()
-        faults = Faults(self.options.model, name, secret)
+        if not re.fullmatch(r"[!-~]+", secret):
+            raise ConfigError(
+                f"what {name} holds is no API key: there are spaces, line ends or other characters in it",
+                where="oracle gemini",
+                fix=f"Copy the key anew: export {name}=…",
+            )
+        faults = self._faults = Faults(self.options.model, name, secret)
         if self.options.sdk == "generativeai":
             from filterkit_gemini.generativeai_client import GenerativeAIClient
 
@@ -47,7 +55,7 @@ class GeminiOracle(Oracle[GeminiOptions]):
         else:
             from filterkit_gemini.genai_client import GenaiClient
 
-            self._client = GenaiClient(self.options, secret, faults)
+            self._client = await GenaiClient.open(self.options, secret, faults)
 
     async def complete(self, request: OracleRequest) -> Reply:
         """The model's answer, unparsed. Raises Transient, Refused, RateLimited or Fatal."""
@@ -58,7 +66,9 @@ class GeminiOracle(Oracle[GeminiOptions]):
                 data = await self._client.ask(request)
         except TimeoutError:
             raise Transient(f"no answer within {request.timeout_s:g} s") from None
-        return read_reply(data)
+        reply = read_reply(data)
+        self._faults.answered = True
+        return reply
 
     async def aclose(self) -> None:
         """Close all connections."""
