@@ -134,6 +134,17 @@ MIGRATIONS = (
         );
     END;
     """,
+    """
+    -- The largest cost of an attempt: what one without a reserve counts at under a budget.
+    ALTER TABLE questions ADD COLUMN dearest INTEGER NOT NULL DEFAULT 0;
+    UPDATE questions SET dearest = COALESCE((SELECT max(cost) FROM attempts WHERE question = questions.id), 0);
+    CREATE TRIGGER attempt_inserted_with_cost AFTER INSERT ON attempts WHEN NEW.cost IS NOT NULL BEGIN
+        UPDATE questions SET dearest = NEW.cost WHERE id = NEW.question AND dearest < NEW.cost;
+    END;
+    CREATE TRIGGER attempt_cost_known AFTER UPDATE OF cost ON attempts WHEN NEW.cost IS NOT NULL BEGIN
+        UPDATE questions SET dearest = NEW.cost WHERE id = NEW.question AND dearest < NEW.cost;
+    END;
+    """,
 )
 """Script i brings a store from version i to i + 1; a new store runs all of them. Add to the end, never edit."""
 
@@ -186,6 +197,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         raise _explained(error, path) from error
+    except OverflowError as error:  # beyond SQLite's 64 bits
+        raise StoreError(f"takes no number as large as that ({error})", where=path) from error
     except OSError as error:
         raise StoreError(f"cannot be opened ({error.strerror or error})", where=path) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

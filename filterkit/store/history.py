@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from filterkit.store import queries
 from filterkit.store.base import StoreFile
-from filterkit.store.database import translated
 from filterkit.store.rows import NANO, Key, Question, unpack_json
-
-ATTEMPTS = """
-    SELECT sent_hash, sample, COALESCE(cost, reserved), input_tokens, output_tokens, latency_s
-    FROM attempts WHERE question = ? AND outcome IS NOT NULL
-"""
-SCORES = "SELECT scores FROM labels WHERE question = ? AND sent_hash = ? AND sample = ?"
 
 
 class Told(NamedTuple):
@@ -36,16 +30,16 @@ def history(store: StoreFile, question: Question, keys: Sequence[Key]) -> list[T
     wanted = {(bytes.fromhex(key.sent_hash), key.sample) for key in keys}
     attempts: dict[tuple[bytes, int], list[tuple[int | None, int | None, int | None, float | None]]] = {}
     told: list[Told] = []
-    with store.reading() as db, translated(store.path):
+    with store.reading() as db:
         number = store.find_question(db, question)
         if number is None:
             return [Told(None)] * len(keys)
-        for sent_hash, sample, *took in db.execute(ATTEMPTS, (number,)):
+        for sent_hash, sample, *took in db.execute(queries.ATTEMPTS, (number,)):
             if (sent_hash, sample) in wanted:
                 attempts.setdefault((sent_hash, sample), []).append(tuple(took))
         for key in keys:
             name = (bytes.fromhex(key.sent_hash), key.sample)
-            row = db.execute(SCORES, (number, *name)).fetchone()
+            row = db.execute(queries.FIND_SCORES, (number, *name)).fetchone()
             told.append(_told(None if row is None else unpack_json(row[0]), attempts.get(name, [])))
     return told
 

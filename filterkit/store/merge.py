@@ -170,6 +170,8 @@ class _Merge:
         key = (self.questions[question], sent_hash, sample, self.owners[owner], opened)
         closing = (reserved, outcome or "lost", closed or self.now, *rest)
         known = db.execute(queries.FIND_KNOWN, key).fetchone() if key[3] in self.met else None
+        if known is None and outcome == "released":  # nothing was sent
+            return
         if known is None:
             places = ", ".join("?" * len(row))
             db.execute(f"INSERT INTO attempts ({queries.ATTEMPT}) VALUES ({places})", (*key, *closing))  # noqa: S608

@@ -27,6 +27,11 @@ SPENT = """
     SELECT COALESCE(sum(spent), 0), COALESCE(sum(held), 0), COALESCE(sum(unknown), 0) FROM questions
     WHERE :question IS NULL OR id = :question
 """
+FUNDS = """
+    SELECT spent, dearest, (
+        SELECT count(*) FROM attempts WHERE question = q.id AND outcome IS NULL AND reserved IS NULL
+    ) FROM questions q WHERE id = ?
+"""
 USED = """
     SELECT count(*), avg(input_tokens), avg(cached_tokens), avg(output_tokens), avg(cost) FROM (
         SELECT input_tokens, cached_tokens, output_tokens, cost FROM attempts
@@ -41,6 +46,11 @@ CLOSE_ATTEMPT = """
     UPDATE attempts SET outcome = ?, closed = ?, cost = ?, input_tokens = ?, cached_tokens = ?, output_tokens = ?,
         thinking_tokens = ?, latency_s = ?, model_version = ?, error = ?
     WHERE id = ?
+"""
+# The row stays, so that its number is never given to another attempt: whoever still holds it would end that one.
+RELEASE_ATTEMPT = """
+    UPDATE attempts SET outcome = 'released', closed = :now, cost = 0
+    WHERE id = :attempt AND (:owner IS NULL OR owner = :owner) AND (outcome IS NULL OR outcome = 'lost')
 """
 ADD_LABEL = """
     INSERT OR IGNORE INTO labels (question, sent_hash, sample, owner, at, model_version, scores, evidence)
@@ -77,13 +87,17 @@ FIND_SCORES = "SELECT scores FROM labels WHERE question = ? AND sent_hash = ? AN
 
 # Statistics
 
+ATTEMPTS = """
+    SELECT sent_hash, sample, COALESCE(cost, reserved), input_tokens, output_tokens, latency_s
+    FROM attempts WHERE question = ? AND outcome IS NOT NULL AND outcome <> 'released'
+"""
 REPLIED = """
     SELECT COALESCE(model_version, X''), count(*) FROM labels WHERE question = ? GROUP BY 1 ORDER BY 2 DESC, 1
 """
 SUMS = """
     SELECT count(*), count(latency_s), COALESCE(sum(input_tokens), 0), COALESCE(sum(cached_tokens), 0),
         COALESCE(sum(output_tokens), 0), COALESCE(sum(thinking_tokens), 0)
-    FROM attempts WHERE question = ?
+    FROM attempts WHERE question = ? AND outcome IS NOT 'released'
 """
 LATENCY = """
     SELECT latency_s FROM attempts WHERE question = ? AND latency_s IS NOT NULL ORDER BY latency_s LIMIT 1 OFFSET ?

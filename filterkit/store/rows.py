@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from filterkit.errors import StoreError
-from filterkit.records import ARTICLE_TEXT_FIELDS, Article, Label, Usage, sha256_text
+from filterkit.records import ARTICLE_TEXT_FIELDS, MOST_USD, Article, Label, Usage, sha256_text
 
 ERROR_CHARS = 1_000
 NANO = 1_000_000_000
+MOST_BUDGET_USD = 9e9
 NO_USAGE = Usage()
 
 
@@ -181,16 +182,22 @@ def pack_scores(scores: Mapping[str, float]) -> bytes:
 
 
 def nano(usd: float | None) -> int | None:
-    """Dollars in whole billionths; None stays unknown. Refuses negative and non-finite money."""
+    """Dollars in whole billionths; None stays unknown.
+
+    Refuses negative and non-finite money, and what no request costs: sums would outgrow SQLite's integers.
+    """
     if usd is None:
         return None
-    if not math.isfinite(usd) or usd < 0:
+    if not 0 <= usd <= MOST_USD:
         raise StoreError(f"the ledger takes no cost of {usd!r} dollars")
     return round(usd * NANO)
 
 
 def nano_budget(usd: float) -> int:
-    """A budget in whole billionths, rounded as what is reserved: a budget of just one request's reserve lets it go."""
-    if not math.isfinite(usd) or usd < 0:
+    """A budget in whole billionths, rounded as what is reserved: a budget of just one request's reserve lets it go.
+
+    One that is larger than any ledger's sum counts as that.
+    """
+    if not 0 <= usd < math.inf:
         raise StoreError(f"a budget of {usd!r} dollars makes no sense")
-    return round(usd * NANO)
+    return round(min(usd, MOST_BUDGET_USD) * NANO)

@@ -74,31 +74,43 @@ class Store(Views):
 
         Committed when this returns: only then may a request leave. `reserved_usd`, one for each key, is what an
         attempt counts until its cost is known (None: unknown). With `max_usd` no attempt is opened whose reserve
-        would bring what `question` has cost, in all runs and processes, above it. Questions that failed before the
-        Unix time `retry_failed_before` may be asked again.
+        would bring what `question` has cost, in all runs and processes, above it, and none at all once that is used
+        up; a reserve that is unknown then is the largest cost that an attempt of `question` ever had, nothing while
+        none is known. Questions that failed before the Unix time `retry_failed_before` may be asked again.
         """
         reserves = [nano(usd) for usd in reserved_usd or [None] * len(keys)]
         with self.writing() as db:
             number = self.question_id(db, question)
             dead = self.owners.bury_dead(db, owner.id)
-            budget = None if max_usd is None else nano_budget(max_usd) - _spent(db, number)
+            funds = None if max_usd is None else _Funds(db, number, nano_budget(max_usd))
             states: list[State] = []
             for key, reserved in zip(keys, reserves, strict=True):
                 state = _settled(db, number, key, retry_failed_before)
-                if state is None and budget is not None and (reserved or 0) > budget:
+                if state is None and funds is not None and not funds.allow(reserved):
                     state = State("unaffordable")
                 elif state is None:
-                    attempt = _open_attempt(db, (number, bytes.fromhex(key.sent_hash), key.sample), owner.id, reserved)
+                    name = (number, bytes.fromhex(key.sent_hash), key.sample)
+                    attempt = _open_attempt(db, name, owner.id, funds.reserve(reserved) if funds else reserved)
                     state = State("elsewhere") if attempt is None else State("claimed", attempt, owner.id)
-                    if budget is not None and attempt is not None:
-                        budget -= reserved or 0
+                    if funds is not None and attempt is not None:
+                        funds.take(reserved)
                 states.append(state)
-        for name in dead:
-            self.owners.remove(name)
+        for lock in dead:
+            self.owners.remove(lock)
         return states
 
-    def complete(self, outcomes: Sequence[Outcome], *, max_usd: float | None = None) -> list[int | None]:
+    def complete(
+        self,
+        outcomes: Sequence[Outcome],
+        *,
+        max_usd: float | None = None,
+        unsent: Sequence[int] = (),
+        owner: Owner | None = None,
+    ) -> list[int | None]:
         """Close attempts with what became of them, labels included; all of it is durable when this returns.
+
+        `unsent` are attempts whose request never left: they cost nothing, are no attempts in any count, and their
+        questions are free. Only those of `owner` are taken back, if it is given. Doing so twice changes nothing.
 
         For each outcome with `again` the number of the next attempt; else None. (None with `again` too where its
         reserve would break the budget `max_usd`, as in `claim`, or where another labeller took the question over
@@ -106,13 +118,11 @@ class Store(Views):
         """
         now = time.time()
         budget = None if max_usd is None else nano_budget(max_usd)
+        by = None if owner is None else owner.id
         with self.writing() as db:
+            for attempt in unsent:
+                db.execute(queries.RELEASE_ATTEMPT, {"now": now, "attempt": attempt, "owner": by})
             return [_complete(db, outcome, budget, now) for outcome in outcomes]
-
-    def release(self, attempts: Iterable[int]) -> None:
-        """Take back attempts whose request never left: they cost nothing and their questions are free."""
-        with self.writing() as db:
-            db.executemany("DELETE FROM attempts WHERE id = ?", [(a,) for a in attempts])
 
     # Labellers
 
@@ -163,10 +173,29 @@ def _open_attempt(db: sqlite3.Connection, key: tuple[int, bytes, int], owner: in
     return inserted(opened) if opened.rowcount else None
 
 
-def _spent(db: sqlite3.Connection, question: int) -> int:
-    """What a question has cost, open attempts at their reserve, in billionths of a dollar."""
-    spent: int = db.execute(queries.SPENT, {"question": question}).fetchone()[0]
-    return spent
+class _Funds:
+    """What a budget leaves for a question, in billionths of a dollar, open attempts at their reserve.
+
+    An attempt without a reserve counts at the largest cost so far.
+    """
+
+    def __init__(self, db: sqlite3.Connection, question: int, budget: int) -> None:
+        self.spent, self.dearest, blind = db.execute(queries.FUNDS, (question,)).fetchone()
+        self.left = budget - self.spent - blind * self.dearest
+
+    def reserve(self, reserved: int | None) -> int | None:
+        """What an attempt is opened with."""
+        return self.dearest or None if reserved is None else reserved
+
+    def allow(self, reserved: int | None) -> bool:
+        """Whether an attempt may be opened. With a budget of nothing, what costs nothing may."""
+        used_up = self.left <= 0 and (self.spent > 0 or reserved is None)
+        return not used_up and (self.reserve(reserved) or 0) <= self.left
+
+    def take(self, reserved: int | None) -> None:
+        """An attempt was opened."""
+        took = self.reserve(reserved) or 0
+        self.left, self.spent = self.left - took, self.spent + took
 
 
 def _complete(db: sqlite3.Connection, outcome: Outcome, budget: int | None, now: float) -> int | None:
@@ -190,6 +219,7 @@ def _complete(db: sqlite3.Connection, outcome: Outcome, budget: int | None, now:
         db.execute(queries.ADD_FAILURE, (*key, owner, now, error))
     elif outcome.again:
         reserved = nano(outcome.reserved_usd)
-        if budget is None or _spent(db, key[0]) + (reserved or 0) <= budget:
-            return _open_attempt(db, key, owner, reserved)
+        funds = None if budget is None else _Funds(db, key[0], budget)
+        if funds is None or funds.allow(reserved):
+            return _open_attempt(db, key, owner, funds.reserve(reserved) if funds else reserved)
     return None

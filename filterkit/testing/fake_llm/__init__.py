@@ -6,6 +6,9 @@
         ...  # point an SDK at server.url (Gemini) or server.openai_url, with any key and any model
     assert server.answered == 100
 
+What Gemini and OpenAI refuse it refuses too, in their words. `FakeLLM(openai_own=False)` is a local server instead,
+such as vLLM or Ollama, which takes fields that OpenAI does not know (top_k, chat_template_kwargs).
+
 Its scores follow from the text of each article alone (`expected_scores`), so that a test can prove every label right.
 `python -m filterkit.testing.fake_llm --port 8080 --fault malformed=0.03` serves until Ctrl-C. `FAULTS` names what can
 go wrong.

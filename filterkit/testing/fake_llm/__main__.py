@@ -32,6 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", action="append", help="a model that exists (default: all do)")
     parser.add_argument("--model-version", metavar="NAME", help="the model that says to have replied")
     parser.add_argument("--api-key", metavar="KEY", help="the only valid key (default: any)")
+    parser.add_argument(
+        "--local", action="store_const", const=False, help="take what a local server takes and OpenAI itself refuses"
+    )
     parser.add_argument("--structured", metavar="KIND,KIND", help="of json_schema, json_object, none (default: all)")
     parser.add_argument("--seed", type=int, help="of the faults' random numbers")
     parser.add_argument("--record", action="store_true", help="keep all requests for GET /_fake/exchanges")
@@ -53,6 +56,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         "models": args.model,
         "model_version": args.model_version,
         "api_key": args.api_key,
+        "openai_own": args.local,
         "structured": args.structured and args.structured.split(","),
         "seed": args.seed,
     }

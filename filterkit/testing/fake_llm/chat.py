@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from filterkit.testing.fake_llm.answers import Finish
-from filterkit.testing.fake_llm.wire import Asked, Counts, Mode, Unreadable, Wire
+from filterkit.testing.fake_llm.checks import check_chat
+from filterkit.testing.fake_llm.wire import Asked, Counts, Mode, Unreadable, Why, Wire
 
 _BAD_GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+_NO_KEY = (
+    "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
+    "(i.e. Authorization: Bearer YOUR_KEY)."
+)
+LOCAL_MODEL = "fake-model"  # the one that a local server has, whether a request names one or not
 _MODES: dict[str, Mode] = {"text": "none", "json_object": "json_object", "json_schema": "json_schema"}
 
 
@@ -17,27 +23,31 @@ def key_of(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
     return headers.get("authorization", "").removeprefix("Bearer ") or None
 
 
-def read(model: str, body: dict[str, Any]) -> Asked:
+def read(model: str, body: dict[str, Any], *, openai_own: bool = True) -> Asked:
     """A question out of a request's body, which names the model itself. Raises Unreadable."""
+    check_chat(body, own=openai_own)
     messages = body.get("messages")
     if not messages:
-        raise Unreadable("Missing required parameter: 'messages'.")
+        raise Unreadable("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
     if body.get("stream"):
         raise Unreadable("This server does not stream.")
     asked_format = body.get("response_format") or {"type": "text"}
     mode = _MODES.get(asked_format.get("type", ""))
     if mode is None:
-        raise Unreadable(f"Invalid value: {asked_format.get('type')!r} for 'response_format.type'.")
+        what = f"Invalid value: {asked_format.get('type')!r} for 'response_format.type'."
+        raise Unreadable(what, "response_format.type", "invalid_value")
     schema = None
     if mode == "json_schema":
         schema = (asked_format.get("json_schema") or {}).get("schema")
         if schema is None:
-            raise Unreadable("Missing required parameter: 'response_format.json_schema.schema'.")
+            where = "response_format.json_schema.schema"
+            raise Unreadable(f"Missing required parameter: '{where}'.", where, "missing_required_parameter")
     texts = [(m.get("role"), _text(m.get("content"))) for m in messages]
     if mode == "json_object" and not any("json" in text.lower() for _, text in texts):
-        raise Unreadable("'messages' must contain the word 'json' to use 'response_format' of type 'json_object'.")
+        what = "'messages' must contain the word 'json' to use 'response_format' of type 'json_object'."
+        raise Unreadable(what, "messages")
     return Asked(
-        model=body.get("model", model),
+        model=body.get("model") or model or LOCAL_MODEL,
         system="\n".join(text for role, text in texts if role in ("system", "developer")),
         user="\n".join(text for role, text in texts if role == "user"),
         schema=schema,
@@ -80,18 +90,24 @@ def reply(text: str, finish: Finish, counts: Counts, model: str, number: int) ->
     return Wire(200, body, {"x-request-id": f"req_fake_{number}"})
 
 
-def error(fault: str, model: str, wait_s: float | None = None, limit: int | None = None, why: str = "") -> Wire:
+def error(fault: str, model: str, wait_s: float | None = None, limit: int | None = None, why: Why = None) -> Wire:
     """The answer to a request that got no reply. `fault` may also be "bad_request", for the reason `why`."""
-    if fault == "rate_limit":
-        what = f"Rate limit reached for {model} on requests per min (RPM): Limit {3 if limit is None else limit}."
+    if fault == "bad_request":
+        return _error(
+            400, str(why), "invalid_request_error", why.code if why else None, param=why.param if why else None
+        )
+    if fault in ("rate_limit", "quota_day"):
+        per, usual = ("min (RPM)", 3) if fault == "rate_limit" else ("day (RPD)", 200)
+        most = usual if limit is None else limit
+        what = f"Rate limit reached for {model} on requests per {per}: Limit {most}, Used {most}, Requested 1."
         if wait_s is not None:
-            what += f" Please try again in {wait_s:.9g}s."
+            what += f" Please try again in {_span(wait_s)}."
         headers = {} if wait_s is None else {"retry-after": f"{wait_s:.9g}", "retry-after-ms": f"{wait_s * 1000:.0f}"}
         return _error(429, what, "requests", "rate_limit_exceeded", headers)
     if fault == "bad_gateway":
         return Wire(502, _BAD_GATEWAY)
     code, what, kind, name = {
-        "quota_day": (
+        "no_credit": (
             429,
             "You exceeded your current quota, please check your plan and billing details.",
             "insufficient_quota",
@@ -103,13 +119,29 @@ def error(fault: str, model: str, wait_s: float | None = None, limit: int | None
         "no_balance": (402, "Insufficient Balance", "unknown_error", "invalid_request_error"),
         "forbidden": (403, "Your account does not have access to this model.", "permission_error", None),
         "unknown_model": (404, f"The model `{model}` does not exist.", "invalid_request_error", "model_not_found"),
-        "bad_request": (400, why, "invalid_request_error", None),
+        "no_key": (401, _NO_KEY, "invalid_request_error", None),
     }[fault]
     return _error(code, what, kind, name)
 
 
-def _error(code: int, message: str, kind: str, name: str | None, headers: dict[str, str] | None = None) -> Wire:
-    body = {"error": {"message": message, "type": kind, "param": None, "code": name}}
+def _span(seconds: float) -> str:
+    """A time as OpenAI writes it: 7m12s, 1.25s, 20ms."""
+    if seconds < 1:
+        return f"{seconds * 1000:.9g}ms"
+    minutes, left = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{left:.6g}s"
+
+
+def _error(
+    code: int,
+    message: str,
+    kind: str,
+    name: str | None,
+    headers: dict[str, str] | None = None,
+    param: str | None = None,
+) -> Wire:
+    body = {"error": {"message": message, "type": kind, "param": param, "code": name}}
     return Wire(code, body, headers or {})
 
 

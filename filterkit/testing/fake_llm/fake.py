@@ -34,6 +34,9 @@ class FakeLLM:
     requests_per_minute, requests_per_day: limits, answered with 429; the minute is a sliding window of window_s.
     retry_after_s: the wait that a rate_limit or quota_day fault asks for, None to say nothing. model_version: who says
     to have replied, if not the model asked for. models: those that exist, all by default; api_key: the only valid one.
+    A request that Gemini or OpenAI would refuse gets their 400, and one to Gemini without any key their 403.
+    openai_own=False answers OpenAI's protocol as a local server does: unknown fields, both limits of tokens, a schema
+    that is not strict, any temperature and a missing model are taken.
     structured: the kinds of output that the server knows ("none" is plain text), a request for another one is a 400.
     thinking_tokens: spent on every reply unless switched off. min_cached_tokens: a prefix of fewer is not cached.
     record=False keeps no exchanges, only counts. process=True serves from a process of its own; port=0 takes a free
@@ -54,6 +57,7 @@ class FakeLLM:
         model_version: str | None = None,
         models: Iterable[str] | None = None,
         api_key: str | None = None,
+        openai_own: bool = True,
         structured: Iterable[str] = ("json_schema", "json_object", "none"),
         thinking_tokens: int = 0,
         min_cached_tokens: int = 1024,
@@ -74,6 +78,7 @@ class FakeLLM:
             model_version=model_version,
             models=None if models is None else tuple(models),
             api_key=api_key,
+            openai_own=openai_own,
             structured=tuple(structured),
             thinking_tokens=thinking_tokens,
             min_cached_tokens=min_cached_tokens,

@@ -14,7 +14,8 @@ from filterkit.errors import FilterkitError
 
 FAULTS = {
     "rate_limit": "429, too many requests a minute, with the wait that is asked for",
-    "quota_day": "429, the day's quota is used up (OpenAI: insufficient_quota)",
+    "quota_day": "429, the day's quota is used up (OpenAI: a limit of requests per day)",
+    "no_credit": "429, the prepaid credit is used up (OpenAI: insufficient_quota)",
     "server_error": "503",
     "bad_gateway": "502 with an HTML page",
     "hang": "no answer until the client goes away",
@@ -44,7 +45,16 @@ FAULTS = {
 """Every fault by name."""
 
 INSTEAD_OF_ONE = frozenset(
-    {"server_error", "bad_gateway", "invalid_key", "unauthorized", "no_balance", "forbidden", "unknown_model"}
+    {
+        "server_error",
+        "bad_gateway",
+        "invalid_key",
+        "unauthorized",
+        "no_balance",
+        "no_credit",
+        "forbidden",
+        "unknown_model",
+    }
 )
 """Faults that come instead of an answer, as an error with a status, after the full latency."""
 
@@ -64,6 +74,7 @@ class Settings:
     model_version: str | None = None
     models: tuple[str, ...] | None = None
     api_key: str | None = None
+    openai_own: bool = True
     structured: tuple[str, ...] = ("json_schema", "json_object", "none")
     thinking_tokens: int = 0
     min_cached_tokens: int = 1024

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from filterkit.testing.fake_llm.answers import Finish
-from filterkit.testing.fake_llm.wire import Asked, Counts, Unreadable, Wire
+from filterkit.testing.fake_llm.checks import camel, check_gemini
+from filterkit.testing.fake_llm.wire import Asked, Counts, Unreadable, Why, Wire
 
 _RPC = "type.googleapis.com/google.rpc."
 _METRIC = "generativelanguage.googleapis.com/generate_content_free_tier_requests"
+_NO_KEY = (
+    "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other "
+    "form of API consumer identity to call this API."
+)
 _BAD_GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
@@ -19,18 +23,17 @@ def key_of(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
     return headers.get("x-goog-api-key") or query.get("key")
 
 
-def read(model: str, body: dict[str, Any]) -> Asked:
+def read(model: str, body: dict[str, Any], *, openai_own: bool = True) -> Asked:
     """A question out of a request's body. Raises Unreadable."""
-    body = _camel(body)
+    check_gemini(model, body)
+    body = camel(body)
     contents = body.get("contents")
     if not contents:
         raise Unreadable("* GenerateContentRequest.contents: contents is not specified")
     if isinstance(contents, dict):
         contents = [contents]
-    config = _camel(body.get("generationConfig") or {})
-    thinking = _camel(config.get("thinkingConfig") or {})
-    if "thinkingBudget" in thinking and "thinkingLevel" in thinking:
-        raise Unreadable("You can only set one of thinking budget and thinking level.")
+    config = camel(body.get("generationConfig") or {})
+    thinking = camel(config.get("thinkingConfig") or {})
     schema = config.get("responseJsonSchema") or config.get("responseSchema")
     plain = config.get("responseMimeType") != "application/json"
     if schema is not None and plain:
@@ -42,15 +45,10 @@ def read(model: str, body: dict[str, Any]) -> Asked:
         schema=schema,
         mode="json_schema" if schema is not None else "none" if plain else "json_object",
         max_tokens=config.get("maxOutputTokens"),
-        thinking=thinking.get("thinkingBudget") != 0 and thinking.get("thinkingLevel") not in ("MINIMAL", "minimal"),
+        thinking=thinking.get("thinkingBudget") != 0 and str(thinking.get("thinkingLevel")).upper() != "MINIMAL",
         config={k: v for k, v in body.items() if k not in ("contents", "systemInstruction")}
         | ({"generationConfig": config | ({"thinkingConfig": thinking} if thinking else {})} if config else {}),
     )
-
-
-def _camel(values: dict[str, Any]) -> dict[str, Any]:
-    """The same with its keys in camel case: the provider takes thinking_budget for thinkingBudget, and SDKs send it."""
-    return {re.sub(r"_([a-z])", lambda m: m.group(1).upper(), key): value for key, value in values.items()}
 
 
 def _text(content: dict[str, Any] | None) -> str:
@@ -80,10 +78,14 @@ def reply(text: str, finish: Finish, counts: Counts, model: str, number: int) ->
     return Wire(200, {"candidates": [candidate], **body})
 
 
-def error(fault: str, model: str, wait_s: float | None = None, limit: int | None = None, why: str = "") -> Wire:
+def error(fault: str, model: str, wait_s: float | None = None, limit: int | None = None, why: Why = None) -> Wire:
     """The answer to a request that got no reply. `fault` may also be "bad_request", for the reason `why`."""
     if fault in ("rate_limit", "quota_day"):
         return _too_many(model, "PerDay" if fault == "quota_day" else "PerMinute", wait_s, limit)
+    if fault == "bad_request":
+        violation = {"field": why.param, "description": str(why)} if why and why.param else {"description": str(why)}
+        info = {"@type": _RPC + "BadRequest", "fieldViolations": [violation]}
+        return _status(400, "INVALID_ARGUMENT", str(why), *([info] if why and why.param is not None else []))
     if fault == "bad_gateway":
         return Wire(502, _BAD_GATEWAY)
     if fault == "invalid_key":
@@ -96,7 +98,8 @@ def error(fault: str, model: str, wait_s: float | None = None, limit: int | None
         "unauthorized": (401, "UNAUTHENTICATED", "Request had invalid authentication credentials."),
         "no_balance": (402, "FAILED_PRECONDITION", "The prepaid balance of this project is used up."),
         "forbidden": (403, "PERMISSION_DENIED", "The caller does not have permission."),
-        "bad_request": (400, "INVALID_ARGUMENT", why),
+        "no_key": (403, "PERMISSION_DENIED", _NO_KEY),
+        "no_credit": (429, "RESOURCE_EXHAUSTED", "Your prepayment credits are depleted."),
     }[fault]
     return _status(code, status, what)
 

@@ -33,9 +33,9 @@ class Exchange:
     """One request for an answer, and what became of it.
 
     system, user: the texts of those turns, article: the one within the fence. config: the rest of the body. headers:
-    lower-case names. connection: the client's port. status: None while there is no answer, and when there was none
-    (hang, drop, reset). scores: what a right answer says, whatever was answered; text: what was. at: seconds on
-    time.monotonic() of the server's process. Tokens are 0 in errors.
+    lower-case names. connection: the client's port. fault: one of FAULTS, "bad_request", "no_key" or "". status: None
+    while there is no answer, and when there was none (hang, drop, reset). scores: what a right answer says, whatever
+    was answered; text: what was. at: seconds on time.monotonic() of the server's process. Tokens are 0 in errors.
     """
 
     protocol: Protocol
@@ -144,18 +144,20 @@ class Desk:
     async def _answer(self, request: web.BaseRequest, exchange: Exchange) -> Wire | None:
         """The answer on the wire; None when there shall never be one."""
         speaks = _SPEAKERS[exchange.protocol]
+        sent = await request.content.read()
+        fault = self._stranger(request, exchange.protocol)
+        if fault:
+            return self._refuse(exchange, fault)
         try:
-            body = json.loads(await request.content.read())
-            asked = speaks.read(exchange.model, body)
+            asked = speaks.read(exchange.model, json.loads(sent), openai_own=self.settings.openai_own)
         except (ValueError, AttributeError, TypeError) as problem:
-            why = str(problem) if isinstance(problem, Unreadable) else "Invalid JSON payload received."
-            return speaks.error("bad_request", exchange.model, why=why)
+            return self._refuse(exchange, "bad_request", why=_why(problem))
         exchange.model = asked.model
         article = article_of(asked.user)
         if self.settings.record:
             exchange.system, exchange.user, exchange.article = asked.system, asked.user, article
             exchange.schema, exchange.mode, exchange.config = asked.schema, asked.mode, asked.config
-        refusal = self._refusal(request, exchange, asked)
+        refusal = self._refusal(exchange, asked)
         if refusal is not None:
             return refusal
         fault = exchange.fault = self.plan.fault(article)
@@ -170,27 +172,39 @@ class Desk:
             return speaks.error(fault, asked.model)
         return self._reply(exchange, asked, article)
 
-    def _refusal(self, request: web.BaseRequest, exchange: Exchange, asked: Asked) -> Wire | None:
-        """What a provider checks before it does anything: key, model, kind of output, limits."""
-        speaks = _SPEAKERS[exchange.protocol]
+    def _stranger(self, request: web.BaseRequest, protocol: Protocol) -> str:
+        """The fault of a request's key, "" for none. Gemini wants one even where any will do."""
+        key, only = _SPEAKERS[protocol].key_of(request.headers, request.query), self.settings.api_key
+        if key is None:
+            return "no_key" if only is not None or protocol == "gemini" else ""
+        return "invalid_key" if only is not None and key != only else ""
+
+    def _refusal(self, exchange: Exchange, asked: Asked) -> Wire | None:
+        """What a provider checks before it does anything: model, kind of output, limits."""
         settings = self.settings
-        fault: str = ""
-        wait_s, limit, why = None, None, ""
-        key = speaks.key_of(request.headers, request.query)
-        if settings.api_key is not None and key != settings.api_key:
-            fault = "invalid_key"
-        elif settings.models is not None and asked.model not in settings.models:
-            fault = "unknown_model"
-        elif asked.mode not in settings.structured:
-            fault, why = "bad_request", f"This response_format type is unavailable here: {asked.mode}"
-        elif (over := self.plan.limit()) is not None:
-            fault, wait_s = over
-            limit = settings.requests_per_minute if fault == "rate_limit" else settings.requests_per_day
-        if not fault:
+        if settings.models is not None and asked.model not in settings.models:
+            return self._refuse(exchange, "unknown_model")
+        if asked.mode not in settings.structured:
+            why = Unreadable(f"This response_format type is unavailable here: {asked.mode}", "response_format")
+            return self._refuse(exchange, "bad_request", why=why)
+        over = self.plan.limit()
+        if over is None:
             return None
+        fault, wait_s = over
+        limit = settings.requests_per_minute if fault == "rate_limit" else settings.requests_per_day
+        return self._refuse(exchange, fault, wait_s, limit)
+
+    def _refuse(
+        self,
+        exchange: Exchange,
+        fault: str,
+        wait_s: float | None = None,
+        limit: int | None = None,
+        why: Unreadable | None = None,
+    ) -> Wire:
         exchange.fault = fault
         self.faults[fault] += 1
-        return speaks.error(fault, asked.model, wait_s, limit, why)
+        return _SPEAKERS[exchange.protocol].error(fault, exchange.model, wait_s, limit, why)
 
     def _reply(self, exchange: Exchange, asked: Asked, article: str) -> Wire:
         schema = asked.schema or schema_in(asked.system) or schema_in(asked.user.removesuffix(article))
@@ -226,21 +240,25 @@ class Desk:
         return Counts((len(asked.system) + len(asked.user)) // 4, cached, len(text) // 4, thinking)
 
     async def _count_tokens(self, request: web.BaseRequest, model: str) -> web.Response:
+        sent = await request.content.read()
+        fault = self._stranger(request, "gemini")
+        if fault:
+            return _respond(gemini.error(fault, model))
         try:
-            body = json.loads(await request.content.read())
+            body = json.loads(sent)
             asked = gemini.read(model, body.get("generateContentRequest") or body)
-        except (ValueError, AttributeError, TypeError):
-            return _respond(gemini.error("bad_request", model, why="Invalid JSON payload received."))
+        except (ValueError, AttributeError, TypeError) as problem:
+            return _respond(gemini.error("bad_request", model, why=_why(problem)))
         return _respond(Wire(200, {"totalTokens": (len(asked.system) + len(asked.user)) // 4}))
 
     def _models(self, request: web.BaseRequest, name: str | None) -> Wire:
         """The list of models, in the protocol of whoever asks, or one of them."""
         google = "x-goog-api-key" in request.headers or "key" in request.query
-        speaks = _SPEAKERS["gemini" if google else "openai"]
-        key = speaks.key_of(request.headers, request.query)
-        if self.settings.api_key is not None and key != self.settings.api_key:
-            return speaks.error("invalid_key", "")
-        names = self.settings.models or ("fake-model",)
+        protocol: Protocol = "gemini" if google else "openai"
+        speaks, fault = _SPEAKERS[protocol], self._stranger(request, protocol)
+        if fault:
+            return speaks.error(fault, "")
+        names = self.settings.models or (chat.LOCAL_MODEL,)
         if name is not None:
             known = self.settings.models is None or name in names
             return Wire(200, speaks.model_entry(name)) if known else speaks.error("unknown_model", name)
@@ -263,6 +281,10 @@ class Desk:
                 return _respond(Wire(400, {"error": str(error)}))
             return _respond(Wire(200, self.state()))
         return _respond(Wire(404, {"error": f"no such control: {request.method} {what}"}))
+
+
+def _why(problem: Exception) -> Unreadable:
+    return problem if isinstance(problem, Unreadable) else Unreadable("Invalid JSON payload received.")
 
 
 def _respond(wire: Wire) -> web.Response:

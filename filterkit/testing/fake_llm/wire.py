@@ -12,7 +12,17 @@ Mode = Literal["json_schema", "json_object", "none"]
 
 
 class Unreadable(ValueError):
-    """A request that the provider would answer with 400; the text says why."""
+    """A request that the provider would answer with 400; the text says why.
+
+    param: the field at fault, None when the provider names none. code: OpenAI's name of the error.
+    """
+
+    def __init__(self, why: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(why)
+        self.param, self.code = param, code
+
+
+Why = Unreadable | None
 
 
 @dataclass
@@ -54,14 +64,14 @@ class Speaker(Protocol):
     def key_of(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
         """The API key that a request carries."""
 
-    def read(self, model: str, body: dict[str, Any]) -> Asked:
-        """A question out of a request's body. Raises Unreadable."""
+    def read(self, model: str, body: dict[str, Any], *, openai_own: bool = True) -> Asked:
+        """A question out of a request's body. Raises Unreadable. openai_own: as FakeLLM's argument."""
 
     def reply(self, text: str, finish: Finish, counts: Counts, model: str, number: int) -> Wire:
         """A 200."""
 
     def error(
-        self, fault: str, model: str, wait_s: float | None = None, limit: int | None = None, why: str = ""
+        self, fault: str, model: str, wait_s: float | None = None, limit: int | None = None, why: Why = None
     ) -> Wire:
         """The answer to a request that got no reply."""
 

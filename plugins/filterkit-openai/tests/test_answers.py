@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
+import socket
+import ssl
+import subprocess
 import time
+import warnings
 from collections.abc import Callable
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
-from filterkit_openai.oracle import REFUSALS, OpenAIOracle
+from filterkit_openai.oracle import OpenAIOracle
+from filterkit_openai.servers import REFUSALS
 
-from filterkit.api import BackendError, Fatal, OracleRequest, RateLimited, Refused, Transient, Usage
+from filterkit.api import BackendError, Fatal, OracleRequest, RateLimited, Refused, Transient, Unreachable, Usage
 from filterkit.testing.fake_llm import FakeLLM
 from filterkit.testing.samples import SECRET
 
 from .conftest import GOOD, Canned, ask, question_about, run
+
+SELF_SIGNED = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1"]
 
 
 def reply_with(**changes: Any) -> dict[str, Any]:
@@ -115,7 +125,22 @@ def test_a_reply_that_names_no_model_is_not_given_one(
         (400, failure("rejected by our safety system", "content_policy_violation"), Refused, "safety"),
         (400, failure("odd"), Refused, "odd"),
         (400, {"detail": "odd too"}, Refused, "odd too"),
-        (400, "plain words", Refused, "HTTP 400"),
+        (400, "plain words", Refused, "HTTP 400: plain words"),
+        (400, {"error": "prompt is too long"}, Refused, "too long for the model"),
+        (400, {"detail": [{"loc": ["body", "n"], "msg": "is odd", "input": "safety"}]}, Refused, "body n is odd"),
+        (422, {"object": "error", "message": {"detail": [{"loc": ["body"], "msg": "is odd"}]}}, Refused, "is odd"),
+        (400, [{"error": {"code": 400, "message": "odd", "status": "INVALID_ARGUMENT"}}], Refused, "odd"),
+        (400, [{"error": {"message": "API key not valid. Please pass a valid one."}}], Fatal, "MY_KEY"),
+        (400, failure("Incorrect API key provided: x"), Fatal, "MY_KEY"),
+        (400, {"error": "Bad Request", "message": "odd"}, Refused, "odd"),
+        (429, {"error": "insufficient_quota"}, Fatal, "Add credit"),
+        (
+            400,
+            {"error": {"message": "Provider returned error", "metadata": {"raw": '{"message": "prompt is too long"}'}}},
+            Refused,
+            "Provider returned error prompt is too long",
+        ),
+        (403, failure("long story " * 60 + "it was flagged"), Refused, "long story"),
         (413, "<html>too large</html>", Refused, "HTTP 413"),
         (422, failure("odd"), Refused, "odd"),
         (408, failure("late"), Transient, "late"),
@@ -180,6 +205,17 @@ def test_only_what_the_provider_itself_refused_is_unbilled(
         ({"x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": "6m0s"}, "slow", None, "minute"),
         ({"retry-after": "soon"}, "slow", None, "minute"),
         ({"retry-after": "9"}, "on requests per day (RPD): Limit 200, Used 200.", 9.0, "day"),
+        ({}, "Rate limit exceeded: free-models-per-day-high-balance.", None, "day"),
+        ({}, "Limit reached (TPD)", None, "day"),
+        ({}, "your daily limit", None, "day"),
+        ({}, "a long story " * 40 + "Please try again in 20 seconds.", 20.0, "minute"),
+        ({}, "Please retry in 34.5s.", 34.5, "minute"),
+        ({"retry-after": "9" * 400}, "slow", None, "minute"),
+        ({"retry-after": "999999999"}, "slow", None, "minute"),
+        ({"retry-after": "inf"}, "slow", None, "minute"),
+        ({"retry-after": "-5"}, "slow", None, "minute"),
+        ({"retry-after": "Wed, 21 Oct 99999 07:28:00 GMT"}, "slow", None, "minute"),
+        ({"retry-after-ms": "nan", "retry-after": "2"}, "slow", 2.0, "minute"),
     ],
 )
 def test_how_long_to_wait(
@@ -195,6 +231,34 @@ def test_how_long_to_wait(
     error = error_of(make(base_url=canned.url), question)
     assert isinstance(error, RateLimited)
     assert (error.retry_after_s, error.scope) == (wait, scope)
+
+
+@pytest.mark.parametrize(
+    ("quota", "scope"), [("GenerateRequestsPerDayPerProject", "day"), ("GenerateRequestsPerMinutePerProject", "minute")]
+)
+@pytest.mark.parametrize("routed", [False, True])
+def test_googles_quotas(
+    make: Callable[..., OpenAIOracle], canned: Canned, question: OracleRequest, quota: str, scope: str, routed: bool
+) -> None:
+    details = [
+        {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": quota}]},
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"},
+    ]
+    body: Any = [{"error": {"code": 429, "message": "Quota exceeded", "details": details}}]
+    if routed:
+        body = {"error": {"message": "Provider returned error", "code": 429, "metadata": {"raw": json.dumps(body)}}}
+    canned.say(429, body)
+    error = error_of(make(base_url=canned.url), question)
+    assert isinstance(error, RateLimited)
+    assert (error.retry_after_s, error.scope) == (34.0, scope)
+
+
+@pytest.mark.parametrize("body", [[[[[]]]], {"a": None}, [], "", "{", "[" * 5000, {"error": [1, None]}])
+def test_error_bodies_of_no_known_make(
+    make: Callable[..., OpenAIOracle], canned: Canned, question: OracleRequest, body: Any
+) -> None:
+    canned.say(503, body)
+    assert "HTTP 503" in str(error_of(make(base_url=canned.url), question))
 
 
 def test_a_date_to_wait_for(make: Callable[..., OpenAIOracle], canned: Canned, question: OracleRequest) -> None:
@@ -231,9 +295,75 @@ class TestLostConnections:
         with FakeLLM() as server:
             url = server.openai_url
         error = error_of(make(base_url=url), question)
-        assert isinstance(error, Transient)
-        assert error.unbilled
-        assert "cannot be reached" in str(error)
+        assert isinstance(error, Unreachable)
+        assert "cannot be reached: connection refused" in str(error)
+
+    def test_a_name_that_nobody_has(self, make: Callable[..., OpenAIOracle], question: OracleRequest) -> None:
+        error = error_of(make(base_url="http://no-such-host.invalid/v1"), question)
+        assert "cannot be reached: its name is not found" in str(error)
+
+    def test_https_to_a_server_that_speaks_http(
+        self, make: Callable[..., OpenAIOracle], canned: Canned, question: OracleRequest
+    ) -> None:
+        error = error_of(make(base_url=canned.url.replace("http:", "https:")), question)
+        assert "cannot be reached: TLS failed" in str(error)
+
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="a certificate is made with openssl")
+    def test_a_certificate_that_nobody_vouches_for(
+        self, make: Callable[..., OpenAIOracle], question: OracleRequest, tmp_path: Path
+    ) -> None:
+        key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+        subprocess.run(
+            ["openssl", *SELF_SIGNED, "-keyout", key, "-out", cert],
+            check=True,
+            capture_output=True,
+        )
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(cert, key)
+
+        async def use(oracle: OpenAIOracle) -> str:
+            server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port, ssl=tls)
+            async with server:
+                with pytest.raises(Transient) as caught:
+                    await oracle.complete(question)
+            return str(caught.value)
+
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        said = run(make(base_url=f"https://127.0.0.1:{port}/v1"), use)
+        assert "its TLS certificate is not accepted (self-signed certificate" in said.replace(
+            "self signed", "self-signed"
+        )
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the SDK's, about aiohttp
+    def test_a_proxy_that_is_gone(
+        self, make: Callable[..., OpenAIOracle], question: OracleRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "http://me:hush@127.0.0.1:9")
+        monkeypatch.setenv("NO_PROXY", "")
+        error = error_of(make(base_url="http://example.invalid/v1"), question)
+        assert "cannot be reached: the proxy does not answer" in str(error)
+        assert "hush" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "warned"),
+    [
+        ({"service_tier": "flex"}, "default", True),
+        ({"service_tier": "flex"}, "flex", False),
+        ({"service_tier": "flex"}, None, False),
+        ({}, "on_demand", False),
+    ],
+)
+def test_a_tier_of_another_price_is_said_once(
+    make: Callable[..., OpenAIOracle], canned: Canned, options: Any, given: str | None, warned: bool
+) -> None:
+    canned.say(200, reply_with(service_tier=given))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        ask(make(base_url=canned.url, **options), question_about(0), question_about(1))
+    assert [f"service tier {given!r}, flex was asked" in str(w.message) for w in heard] == [True] * warned
 
 
 def test_a_server_that_refuses_everything_ends_the_run(

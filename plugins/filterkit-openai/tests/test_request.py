@@ -155,6 +155,41 @@ class TestKeys:
         with pytest.raises(ConfigError, match="_KEY is not set"):
             ask(make(ctx, **options))
 
+    def test_what_the_environment_says_for_openai_goes_to_no_other_server(
+        self, make: Callable[..., OpenAIOracle], canned: Canned, ctx: Context, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OPENAI_ORG_ID", "theirs-org")
+        monkeypatch.setenv("OPENAI_PROJECT_ID", "theirs-project")
+        monkeypatch.setenv("OPENAI_ADMIN_KEY", "theirs-admin")
+        monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer theirs\nX-Team: theirs")
+        ask(make(ctx, base_url=canned.url), question_about(0))
+        assert "theirs" not in str(canned.headers)
+
+    def test_openai_itself_is_told_the_organization(
+        self, make: Callable[..., OpenAIOracle], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+
+        async def organization(oracle: OpenAIOracle) -> str | None:
+            return oracle._servers.all[0].client.organization
+
+        assert run(make(base_url=OPENAI), organization) == "org-1"
+
+    @pytest.mark.parametrize("key", ["sk-hush\r", "sk-hush x", "sk-hüsh", "sk-hush\x00", "sk-hush\n"])
+    def test_what_is_no_key_is_said_at_once_and_never_shown(
+        self,
+        make: Callable[..., OpenAIOracle],
+        canned: Canned,
+        tmp_path: Path,
+        key: str,
+    ) -> None:
+        ctx = Context(workdir=tmp_path, secret=lambda name: key)
+        with pytest.raises(ConfigError, match="X_KEY: holds no API key") as caught:
+            ask(make(ctx, base_url=canned.url, api_key_env="X_KEY"), question_about(0))
+        assert "hush" not in str(caught.value) + repr(caught.value)
+        assert "hüsh" not in str(caught.value) + repr(caught.value)
+        assert not canned.bodies
+
 
 class TestOptions:
     def test_a_model_is_needed(self, make: Callable[..., OpenAIOracle]) -> None:
@@ -167,6 +202,12 @@ class TestOptions:
             {"base_url": "localhost:8000/v1"},
             {"base_url": "ftp://host/v1"},
             {"base_url": "http://user:sk-1@host/v1"},
+            {"base_url": "http://host/v1?key=1"},
+            {"base_url": "http://host/v1?"},
+            {"base_url": "http://host/v1#part"},
+            {"base_url": "http://host/v1\r"},
+            {"base_url": "http://host/v 1"},
+            {"base_url": "http://host:99999/v1"},
             {"base_url": []},
             {"base_url": ["http://a/v1", "http://a/v1/"]},
             {"base_url": [{"base_url": "http://a/v1", "weight": 2}]},
@@ -242,3 +283,16 @@ def test_the_secret_is_sent_and_nowhere_else(make: Callable[..., OpenAIOracle], 
     assert canned.headers[0]["authorization"] == f"Bearer {SECRET}"
     assert SECRET not in json.dumps(canned.bodies)
     assert SECRET not in reply.model_dump_json() + repr(oracle.options)
+
+
+def test_flex_waits_longer_unless_something_else_is_said() -> None:
+    options = OpenAIOracle.Options
+    assert options.model_validate({"model": "m"}).timeout_s == 60.0
+    assert options.model_validate({"model": "m", "service_tier": "flex"}).timeout_s == 900.0
+    assert options.model_validate({"model": "m", "service_tier": "flex", "timeout_s": 30}).timeout_s == 30.0
+
+
+def test_prices_are_of_the_last_months() -> None:
+    listed: dict[str, Price] = {}
+    register_prices(lambda model, **values: listed.update({model: Price(**values)}))
+    assert min(price.as_of for price in listed.values()) >= "2026-09-01"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from filterkit_openai import servers as module
 from filterkit_openai.oracle import OpenAIOracle
 
-from filterkit.api import BackendError, Fatal, OracleRequest, RateLimited, Refused, Reply, Transient
+from filterkit.api import BackendError, Fatal, OracleRequest, RateLimited, Refused, Reply, Transient, Unreachable
 from filterkit.testing.fake_llm import FakeLLM
 
 from .conftest import GOOD, Canned, ask, question_about, run
@@ -26,6 +28,11 @@ async def answers(oracle: OpenAIOracle, n: int) -> list[Reply | BaseException]:
         except BackendError as error:
             out.append(error)
     return out
+
+
+def another(i: int) -> OracleRequest:
+    """A question about an article of its own."""
+    return question_about(0, key=str(i)).model_copy(update={"article": f"article {i}"})
 
 
 def both(one: FakeLLM, two: FakeLLM) -> list[str]:
@@ -124,16 +131,35 @@ class TestRouting:
             assert hung.requests == module.FAILURES
             assert steady.requests == 20 - module.FAILURES
 
-    def test_all_down_is_said_with_their_names(self, make: Callable[..., OpenAIOracle]) -> None:
+    def test_all_down_is_a_pause_that_costs_no_article_a_try(self, make: Callable[..., OpenAIOracle]) -> None:
         with FakeLLM() as one, FakeLLM() as two:
             urls = both(one, two)
-        said = run(make(base_url=urls), lambda oracle: answers(oracle, 3))
-        last = said[-1]
-        assert isinstance(last, Transient)
-        assert last.unbilled
-        for url in urls:
-            assert url.split("/")[2] in str(last)
-        assert "cannot be reached" in str(last)
+
+        async def story(oracle: OpenAIOracle) -> list[Reply | BaseException]:
+            first = await answers(oracle, 4)
+            await asyncio.sleep(1.05)
+            return [*first, *await answers(oracle, 3)]  # two of these probe
+
+        said = run(make(base_url=urls), story)
+        for pause in said:
+            assert isinstance(pause, Unreachable), "else articles fail without having been asked about"
+        assert said[0].retry_after_s is None, "the other one may work"
+        for pause in said[1:]:
+            assert isinstance(pause, Unreachable)
+            assert pause.retry_after_s is not None
+            assert 0.0 <= pause.retry_after_s <= 2.0
+            for url in urls:
+                assert url.split("/")[2] in str(pause)
+            assert "cannot be reached" in str(pause)
+
+    def test_servers_that_are_ill_are_a_pause_too(self, make: Callable[..., OpenAIOracle]) -> None:
+        with FakeLLM(faults={"server_error": 1.0}) as one, FakeLLM(faults={"bad_gateway": 1.0}) as two:
+            said = run(make(base_url=both(one, two)), lambda oracle: answers(oracle, 12))
+            assert one.requests + two.requests == 2 * module.FAILURES
+        for pause in said[2 * module.FAILURES :]:
+            assert isinstance(pause, RateLimited), "else articles fail without having been asked about"
+            assert "HTTP 503" in str(pause)
+            assert "HTTP 502" in str(pause)
 
     def test_a_single_server_is_never_set_aside(self, make: Callable[..., OpenAIOracle]) -> None:
         with FakeLLM(script=["server_error"] * 10) as server:
@@ -157,6 +183,121 @@ class TestRouting:
             assert isinstance(last, RateLimited)
             assert last.retry_after_s == pytest.approx(9, abs=1.5)
             assert one.requests + two.requests == 4, "a server that rests is not asked"
+
+
+class TestRefusals:
+    """What happens to articles when a server says no for reasons of its own."""
+
+    def test_a_server_that_refuses_fast_does_not_swallow_the_run(
+        self, make: Callable[..., OpenAIOracle], canned: Canned
+    ) -> None:
+        canned.say(400, {"error": {"message": "tool_choice is required"}})
+        lost: list[BaseException] = []
+
+        async def work(oracle: OpenAIOracle) -> int:
+            left, done = iter(range(300)), 0
+
+            async def worker() -> None:
+                nonlocal done
+                for i in left:
+                    for _ in range(4):
+                        try:
+                            await oracle.complete(another(i))
+                        except BackendError as error:
+                            if not isinstance(error, Transient) or not error.unbilled:
+                                lost.append(error)
+                                break
+                        else:
+                            done += 1
+                            break
+
+            await asyncio.gather(*(worker() for _ in range(40)))
+            return done
+
+        with FakeLLM(latency_s=0.1) as good, pytest.warns(UserWarning, match="tool_choice is required") as heard:
+            assert run(make(base_url=[canned.url, good.openai_url]), work) == 300
+        assert not lost
+        assert len(canned.bodies) < 30, "it is set aside"
+        assert len([w for w in heard if "refuses" in str(w.message)]) == 1
+
+    def test_an_article_that_one_server_refuses_is_asked_about_elsewhere(
+        self, make: Callable[..., OpenAIOracle], canned: Canned
+    ) -> None:
+        with FakeLLM() as good:
+
+            async def story(oracle: OpenAIOracle) -> list[Reply | BaseException]:
+                await answers(oracle, 2)
+                canned.say(400, {"error": {"message": "odd"}})
+                return await answers(oracle, 12)
+
+            said = run(make(base_url=[canned.url, good.openai_url]), story)
+        assert [type(s) for s in said if not isinstance(s, Reply)] == [Transient]
+        assert len(canned.bodies) == 2, "it is not asked about this article again, and not set aside either"
+
+    def test_an_article_that_is_too_long_for_one_may_fit_another(
+        self, make: Callable[..., OpenAIOracle], canned: Canned
+    ) -> None:
+        canned.say(400, {"error": {"message": "maximum context length is 8192", "code": "context_length_exceeded"}})
+        with FakeLLM() as roomy:
+            said = run(make(base_url=[canned.url, roomy.openai_url]), lambda oracle: answers(oracle, 2))
+        assert [type(s) for s in said] == [Transient, Reply]
+
+    def test_an_article_that_all_refuse_is_refused(self, make: Callable[..., OpenAIOracle], canned: Canned) -> None:
+        canned.say(400, {"error": {"message": "maximum context length is 8192", "code": "context_length_exceeded"}})
+        said = run(make(base_url=[canned.url, f"{canned.url}/other"]), lambda oracle: answers(oracle, 2))
+        assert [type(s) for s in said] == [Transient, Refused]
+
+    def test_a_server_that_begins_to_refuse_everything_is_set_aside(
+        self, make: Callable[..., OpenAIOracle], canned: Canned
+    ) -> None:
+        with FakeLLM() as good:
+
+            async def story(oracle: OpenAIOracle) -> None:
+                await answers(oracle, 2)
+                canned.say(422, {"error": {"message": "the model was unloaded"}})
+                for i in range(20):
+                    with contextlib.suppress(Transient):
+                        await oracle.complete(another(i))
+
+            with pytest.warns(UserWarning, match="was unloaded"):
+                run(make(base_url=[canned.url, good.openai_url]), story)
+        assert len(canned.bodies) == 1 + module.FAILURES
+
+    def test_when_all_refuse_everything_the_run_ends(self, make: Callable[..., OpenAIOracle], canned: Canned) -> None:
+        canned.say(400, {"error": {"message": "tool_choice is required"}})
+        other = f"{canned.url}/other"
+
+        async def together(oracle: OpenAIOracle) -> list[Any]:
+            asked = [oracle.complete(another(i)) for i in range(40)]
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+        with warnings.catch_warnings(record=True):
+            said = run(make(base_url=[canned.url, other]), together)
+        assert any(isinstance(s, Fatal) for s in said)
+        assert not any(isinstance(s, Refused) for s in said), "no article is to blame"
+
+
+def test_a_rest_is_not_cut_short_by_a_later_refusal(make: Callable[..., OpenAIOracle], canned: Canned) -> None:
+    slow_down = {"error": {"message": "slow down"}}
+    canned.answers = [(429, slow_down, {"retry-after": "30"}), (429, slow_down, {})]
+
+    async def story(oracle: OpenAIOracle) -> float:
+        asked = [oracle.complete(question_about(0)) for _ in range(4)]
+        await asyncio.gather(*asked, return_exceptions=True)
+        return max(s.rests_until for s in oracle._servers.all) - time.monotonic()
+
+    with FakeLLM(latency_s=0.2) as other:
+        assert run(make(base_url=[canned.url, other.openai_url]), story) > 20
+
+
+def test_a_503_that_says_how_long_rests_that_server_only(make: Callable[..., OpenAIOracle], canned: Canned) -> None:
+    canned.say(503, {"error": {"message": "loading the model"}}, {"retry-after": "30"})
+    with FakeLLM() as other:
+        said = run(make(base_url=[canned.url, other.openai_url]), lambda oracle: answers(oracle, 8))
+    assert len(canned.bodies) == 1
+    (error,) = [s for s in said if not isinstance(s, Reply)]
+    assert isinstance(error, Transient)
+    assert error.retry_after_s is None, "the article need not wait"
 
 
 class TestDialect:
@@ -228,6 +369,39 @@ class TestDialect:
         assert [gone in body for body in canned.bodies] == [True, False, False]
         assert instead is None or instead in canned.bodies[1]
         assert len(heard) == said
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "maximum context length is 8192 with json_schema; max_tokens beyond is not supported. Reduce the length",
+            "the article quotes response_format and grammar",
+        ],
+    )
+    def test_what_is_no_complaint_about_a_field_gives_none_up(
+        self, make: Callable[..., OpenAIOracle], canned: Canned, words: str
+    ) -> None:
+        canned.answers = [(400, {"error": {"message": words}}, {}), (200, GOOD, {})]
+        said = run(make(base_url=canned.url), lambda oracle: answers(oracle, 2))
+        assert isinstance(said[0], Refused)
+        assert [body["response_format"]["type"] for body in canned.bodies] == ["json_schema"] * 2
+        assert "max_tokens" in canned.bodies[1]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]},
+            {"error": "unsupported parameter: seed"},
+            "seed: unknown field",
+            {"error": {"message": "x " * 400 + "Unknown name seed"}},
+        ],
+    )
+    def test_fields_are_given_up_in_every_make_of_complaint(
+        self, make: Callable[..., OpenAIOracle], canned: Canned, body: Any
+    ) -> None:
+        canned.answers = [(422, body, {}), (200, GOOD, {})]
+        with pytest.warns(UserWarning, match="takes no seed"):
+            ask(make(base_url=canned.url), question_about(0, seed=1))
+        assert ["seed" in body for body in canned.bodies] == [True, False]
 
     def test_a_server_that_takes_neither_name_of_a_field_is_not_asked_for_ever(
         self, make: Callable[..., OpenAIOracle], canned: Canned

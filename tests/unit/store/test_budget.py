@@ -111,6 +111,59 @@ def test_an_impossible_budget_is_refused_and_opens_nothing(store, budget):
         assert store.spent(QUESTION).usd == 0
 
 
+def test_a_budget_beyond_all_money_is_no_limit(store):
+    with store.owner() as owner:
+        for budget in (1e300, 10**400):
+            [state] = store.claim(QUESTION, [key(1)], owner, reserved_usd=[1.0], max_usd=budget)
+            [number] = store.complete([Outcome(state.attempt, "bad", again=True)], max_usd=budget)
+            store.complete([], unsent=[number], owner=owner)
+
+
+@pytest.mark.parametrize("reserve", [None, 0.0])
+def test_a_budget_that_is_used_up_opens_nothing_more_whatever_its_reserve(store, reserve):
+    with store.owner() as owner:
+        assert kinds(store.claim(QUESTION, [key(0)], owner, reserved_usd=[0.0], max_usd=0.0)) == ["claimed"]
+        assert kinds(store.claim(QUESTION, [key(1)], owner, reserved_usd=[None], max_usd=0.0)) == ["unaffordable"]
+        [state] = store.claim(QUESTION, [key(1)], owner, reserved_usd=[reserve], max_usd=0.5)
+        wants = Outcome(state.attempt, "bad", cost_usd=0.5, again=True, reserved_usd=reserve)
+        assert store.complete([wants], max_usd=0.5) == [None]
+        assert kinds(store.claim(QUESTION, [key(2)], owner, reserved_usd=[reserve], max_usd=0.5)) == ["unaffordable"]
+
+
+def test_an_attempt_without_a_reserve_counts_at_the_largest_cost_so_far(store):
+    def claim(*numbers: int) -> list[str]:
+        states = store.claim(QUESTION, [key(n) for n in numbers], owner, max_usd=1.0)
+        opened.extend(state.attempt for state in states if state.attempt)
+        return kinds(states)
+
+    opened: list[int] = []
+    with store.owner() as owner:
+        assert claim(0, 1) == ["claimed", "claimed"]  # nothing is known yet
+        store.complete([Outcome(opened[0], "bad", cost_usd=0.3)], max_usd=1.0)
+        assert claim(2, 3) == ["claimed", "unaffordable"]  # 0.3 spent, and twice 0.3 in flight
+        store.complete([Outcome(opened[1], "bad", cost_usd=0.1)], max_usd=1.0)
+        assert claim(3, 4) == ["claimed", "unaffordable"]
+        assert store.spent(QUESTION) == (pytest.approx(1.0), pytest.approx(0.6), 0)
+        other = Question("s" * 64, "test", "model-1")
+        assert kinds(store.claim(other, [key(n) for n in range(9)], owner, max_usd=0.01)) == ["claimed"] * 9
+
+
+def test_an_oracle_that_tells_its_cost_afterwards_overshoots_by_what_is_in_flight_at_most(store):
+    """Four in flight, a cent each, five cents."""
+    flying: list[int] = []
+    number = 0
+    with store.owner() as owner:
+        while True:
+            wanted = [key(number + n) for n in range(4 - len(flying))]
+            number += len(wanted)
+            states = store.claim(QUESTION, wanted, owner, max_usd=0.05)
+            flying += [state.attempt for state in states if state.attempt]
+            if not flying:
+                break
+            store.complete([Outcome(flying.pop(0), "labelled", label=GOOD, cost_usd=0.01)], max_usd=0.05)
+    assert store.spent(QUESTION) == (pytest.approx(0.05), 0.0, 0)
+
+
 def test_reserves_must_be_one_for_each_question(store):
     with store.owner() as owner, pytest.raises(ValueError, match="zip"):
         store.claim(QUESTION, [key(1), key(2)], owner, reserved_usd=[0.1])

@@ -15,6 +15,7 @@ from filterkit.errors import ConfigError, StoppedEarly, StoreError
 from filterkit.records import Article, Label, Usage, sha256_text
 from filterkit.store import SCHEMA_VERSION, Key, Outcome, Question, Store
 from filterkit.store.merge import Merged, merge
+from filterkit.store.upkeep import backup
 
 QUESTION = Question("r" * 64, "test", "model-1", "filter 1")
 OTHER = Question("s" * 64, "test", "model-2", "filter 2")
@@ -206,6 +207,21 @@ def test_what_was_lost_here_is_known_where_its_labeller_went_on(tmp_path):
         assert store.spent() == (0.125, 0.0, 0)
         assert merge(store, there) == Merged()
         assert store.spent() == (0.125, 0.0, 0)
+
+
+def test_what_was_never_sent_is_not_taken_over(tmp_path):
+    """Unless this store holds it for lost, since it was copied before it was taken back: then it costs nothing."""
+    here, there = tmp_path / "here.db", tmp_path / "there.db"
+    with Store(there) as store, store.owner() as owner:
+        [state] = store.claim(QUESTION, [Key("ab" * 32)], owner, reserved_usd=[0.5])
+        backup(store, here)
+        store.complete([], unsent=[state.attempt], owner=owner)
+    with Store(tmp_path / "fresh.db") as store:
+        assert merge(store, there) == Merged()
+    with Store(here) as store:
+        assert store.spent() == (0.5, 0.5, 0)
+        merge(store, there)
+        assert store.spent() == (0.0, 0.0, 0)
 
 
 def test_a_store_that_somebody_labels_into_is_refused_until_he_is_done(tmp_path):

@@ -18,6 +18,8 @@ from filterkit.contracts.base import environment_secret
 from filterkit.errors import StoppedEarly, StoreError
 from filterkit.records import Article, Label, Usage, sha256_text
 from filterkit.store import SCHEMA_VERSION, Key, Outcome, Question, State, Store
+from filterkit.store.history import history
+from filterkit.store.stats import stats
 
 QUESTION = Question("r" * 64, "test", "model-1", "filter 1")
 
@@ -214,7 +216,7 @@ def test_the_next_attempt_is_opened_in_the_same_breath_so_nobody_slips_in(path, 
         [attempt] = store.complete([Outcome(state.attempt, "transient", error="503", again=True)])
         assert attempt not in (None, state.attempt)
         assert other.claim(QUESTION, keys, second) == [State("elsewhere")]
-        store.release([attempt])
+        store.complete([], unsent=[attempt])
         assert other.claim(QUESTION, keys, second)[0].kind == "claimed"
 
 
@@ -284,7 +286,7 @@ def test_money_is_counted_at_its_cost_or_at_what_was_reserved(store):
             Outcome(states[1].attempt, "transient", error="timed out"),  # who knows: stays reserved
             Outcome(states[2].attempt, "limited", error="429", cost_usd=0.0),
         ])  # fmt: skip
-        store.release([states[3].attempt])
+        store.complete([], unsent=[states[3].attempt])
         assert store.spent(QUESTION) == (0.022, 0.02, 0)
         store.claim(QUESTION, [Key("cd" * 32)], owner)
         assert store.spent(QUESTION).unknown == 1
@@ -301,7 +303,7 @@ def test_the_running_sums_are_the_sums_of_the_ledger(path):
             keys = [Key(sha256_text(f"{turn} {n}")) for n in range(5)]
             states = store.claim(question, keys, owner, reserved_usd=[chance.choice(money) for _ in keys])
             attempts = [s.attempt for s in states]
-            store.release(attempts[:1])
+            store.complete([], unsent=attempts[:1])
             store.complete([
                 Outcome(a, "bad", cost_usd=chance.choice(money), again=True, reserved_usd=chance.choice(money))
                 for a in attempts[1:3]
@@ -314,12 +316,65 @@ def test_the_running_sums_are_the_sums_of_the_ledger(path):
     assert total > 0
 
 
-@pytest.mark.parametrize("cost", [math.nan, math.inf, -0.01])
+@pytest.mark.parametrize("cost", [math.nan, math.inf, -0.01, 9.3e9, 1e300])
 def test_impossible_money_is_refused(store, cost):
     with store.owner() as owner:
         [state] = store.claim(QUESTION, [Key("ab" * 32)], owner)
         with pytest.raises(StoreError, match="the ledger takes no cost of"):
             store.complete([Outcome(state.attempt, "bad", cost_usd=cost)])
+
+
+def test_tokens_beyond_64_bits_are_one_clear_error(store):
+    with store.owner() as owner:
+        [state] = store.claim(QUESTION, [Key("ab" * 32)], owner)
+        with pytest.raises(StoreError, match=r"labels\.db: takes no number as large"):
+            store.complete([Outcome(state.attempt, "bad", usage=Usage(input=10**19))])
+        assert store.complete([Outcome(state.attempt, "bad")]) == [None]
+
+
+def test_taking_back_twice_touches_nobody_elses_attempt(path, store):
+    keys = put(store, article(1))
+    with Store(path) as other, store.owner() as first, other.owner() as second:
+        [unsent] = store.claim(QUESTION, keys, first, reserved_usd=[0.5])
+        store.complete([], unsent=[unsent.attempt], owner=first)
+        [theirs] = other.claim(QUESTION, keys, second, reserved_usd=[0.25])
+        assert theirs.attempt != unsent.attempt
+        store.complete([], unsent=[unsent.attempt], owner=first)
+        store.complete([], unsent=[unsent.attempt, theirs.attempt], owner=first)
+        assert store.claim(QUESTION, keys, first) == [State("elsewhere")]
+        assert store.spent() == (0.25, 0.25, 0)
+        other.complete([Outcome(theirs.attempt, "labelled", label=Label({"d": 1.0}), cost_usd=0.125, latency_s=2.0)])
+        other.complete([], unsent=[theirs.attempt], owner=second)  # what was sent is never taken back
+        assert store.spent() == (0.125, 0.0, 0)
+    [told] = history(store, QUESTION, keys)
+    assert (told.attempts, told.cost_usd, told.latency_s) == (1, 0.125, 2.0)
+    assert [one.attempts for one in stats(store)] == [1]
+
+
+def test_what_was_never_sent_is_free_even_when_its_labeller_was_taken_for_dead(path, store, monkeypatch):
+    monkeypatch.setattr("filterkit.store.owners.GRACE_S", 0.0)
+    keys = put(store, article(1))
+    with Store(path) as other, store.owner(lease_s=0.1) as frozen, other.owner() as second:
+        [unsent] = store.claim(QUESTION, keys, frozen, reserved_usd=[0.5])
+        time.sleep(0.15)
+        other.claim(QUESTION, [], second)
+        [theirs] = other.claim(QUESTION, keys, second, reserved_usd=[0.25])
+        assert theirs.kind == "claimed"
+        store.complete([], unsent=[unsent.attempt], owner=frozen)
+        assert store.spent() == (0.25, 0.25, 0)
+
+
+def test_what_was_never_sent_is_taken_back_together_with_the_replies_or_not_at_all(store):
+    keys = put(store, article(1), article(2))
+    with store.owner() as owner:
+        sent, unsent = store.claim(QUESTION, keys, owner, reserved_usd=[0.5, 0.5])
+        with pytest.raises(StoreError, match="takes no cost"):
+            store.complete([Outcome(sent.attempt, "bad", cost_usd=-1.0)], unsent=[unsent.attempt], owner=owner)
+        assert store.spent() == (1.0, 1.0, 0)
+        again = Outcome(sent.attempt, "bad", cost_usd=0.5, again=True, reserved_usd=0.5)
+        [number] = store.complete([again], max_usd=1.0, unsent=[unsent.attempt], owner=owner)
+        assert number is not None, "what was taken back pays for it"
+        assert store.spent() == (1.0, 0.5, 0)
 
 
 def test_secrets_are_not_kept_in_errors(path, store, monkeypatch):

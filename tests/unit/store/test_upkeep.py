@@ -252,6 +252,9 @@ def test_a_store_of_the_first_schema_is_brought_up_to_date(path, monkeypatch, tm
     monkeypatch.undo()
     shutil.copy(path, tmp_path / "old.db")
     with Store(path) as store:
+        with store.owner() as owner:  # 0.25 is spent, and the largest cost so far
+            [state] = store.claim(QUESTION, [Key("ab" * 32)], owner, max_usd=0.4)
+            assert state.kind == "unaffordable"
         give_label(store, article("x", "two"))
         assert [row.article.content for row in store.labelled(QUESTION.request_hash)] == ["two"]
         with pytest.raises(StoreError, match="has the older schema 1"):

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from filterkit.api import OracleRequest
+from filterkit_openai.complaint import TOO_LONG
 from filterkit_openai.options import OpenAIOptions, ServerOptions
 
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|unavailable|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed|deprecated"
-    r"|extra inputs|extra fields|invalid parameter|only the default",
+    r"|extra inputs|extra fields|extra_forbidden|invalid (parameter|value|schema|type)|only the default|must be"
+    r"|should be|not implemented|failed to (parse|convert|compile)",
 )
-_FORMAT = re.compile(r"response_format|json_schema|json_object|json schema|structured output|guided|grammar")
+_FORMAT = re.compile(r"response.?format|json_schema|json_object|json schema|structured output|guided|grammar")
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ class Dialect:
         only a few.
         """
         said = complaint.lower()
+        if TOO_LONG.search(said) or not _UNSUPPORTED.search(said):  # it may well name the fields that it counted
+            return None
         if self.cache_breakpoint and "prompt_cache" in said:
             return replace(self, cache_breakpoint=False), ""  # a model whose cache is free of charge
         if self.structured != "none" and _FORMAT.search(said):
             return self._plainer(said)
-        if not _UNSUPPORTED.search(said):
-            return None
         if self.max_tokens in said and "max_tokens" not in self.fixed:
             other: Any = "max_completion_tokens" if self.max_tokens == "max_tokens" else "max_tokens"
             return replace(self, max_tokens=other, fixed=self.fixed | {"max_tokens"}), ""

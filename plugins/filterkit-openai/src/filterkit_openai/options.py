@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from filterkit.api import Options, OracleOptions
 
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
+
+FLEX_TIMEOUT_S = 900.0
+"""How long a flex request may take where nothing else is said: it waits for spare capacity, for minutes at times."""
 
 Structured = Literal["auto", "json_schema", "json_object", "none"]
 
@@ -26,10 +29,12 @@ class ServerOptions(Options):
     @classmethod
     def _is_url(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no http(s) address such as http://localhost:8000/v1")
-        if parts.username or parts.password or parts.query:
+        if parts.username or parts.password or "?" in url or "#" in url:  # the address itself is not shown here
             raise ValueError("name the key's environment variable in api_key_env, put none into the address")
+        if parts.scheme not in ("http", "https") or not parts.hostname or not all("!" <= c <= "~" for c in url):
+            raise ValueError(f"{url!r} is no http(s) address such as http://localhost:8000/v1")
+        if parts.port == 0:  # asking for the port checks it, too
+            raise ValueError(f"{url!r} has no port that a server could have")
         return url.rstrip("/")
 
     @property
@@ -60,6 +65,9 @@ def _servers(value: Any) -> Any:
 class OpenAIOptions(OracleOptions):
     """How to ask OpenAI, or servers that speak its protocol."""
 
+    timeout_s: float = Field(
+        60.0, gt=0, description="seconds a request may take; 900 by default with service_tier flex, which waits longer"
+    )
     base_url: Annotated[list[ServerOptions] | None, BeforeValidator(_servers)] = Field(
         None,
         min_length=1,
@@ -94,9 +102,17 @@ class OpenAIOptions(OracleOptions):
     cache_breakpoint: bool = Field(
         True,
         description="tell OpenAI's own server that the prompt is worth caching up to the article and not beyond: "
-        "without it newer models charge a quarter more for input, and find nothing in the cache",
+        "without it newer models charge a quarter more for input, and find nothing in the cache. What writing to the "
+        "cache costs on top is in no reported cost",
     )
     extra_body: dict[str, Any] = Field({}, description="more fields of the request, as {chat_template_kwargs: {…}}")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flex_waits(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("service_tier") == "flex":
+            return {"timeout_s": FLEX_TIMEOUT_S, **given}
+        return given
 
     @field_validator("base_url")
     @classmethod

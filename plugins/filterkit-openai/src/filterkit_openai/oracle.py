@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import warnings
-from collections import Counter
 from typing import Any, ClassVar
 
 import aiohttp
@@ -16,7 +16,6 @@ from filterkit.api import (
     BackendError,
     ConfigError,
     Context,
-    Fatal,
     FilterSpec,
     Options,
     Oracle,
@@ -25,17 +24,22 @@ from filterkit.api import (
     Refused,
     Reply,
     Transient,
+    Unreachable,
 )
-from filterkit_openai.answers import Complaint, read_reply
+from filterkit_openai.answers import read_reply
+from filterkit_openai.complaint import Complaint
+from filterkit_openai.connections import CONNECT_S, what_broke
 from filterkit_openai.dialect import Dialect
 from filterkit_openai.options import OpenAIOptions, ServerOptions
 from filterkit_openai.servers import Server, Servers
 
 NO_KEY = "none"  # the SDK wants one; a server of one's own does not look at it
-CONNECT_S = 5.0
 KEEP_ALIVE_S = 4.0  # below the 5 s after which vLLM and other uvicorn servers hang up on an idle connection
-REFUSALS = 16  # in the same words, before anything was answered: it is not the articles
 ALMOST = 0.95  # cancelled after this share of the timeout: the core's clock was a little faster than ours
+
+
+class NoReply(Exception):
+    """A 200 that holds no chat completion."""
 
 
 class OpenAIOracle(Oracle[OpenAIOptions]):
@@ -43,6 +47,9 @@ class OpenAIOracle(Oracle[OpenAIOptions]):
 
     The one exception: a 400 that says that the server does not take a field. The field is given up for good, and the
     question asked without it; nothing was charged, and it is no fault of the article's.
+
+    `reports_cost` stays False, for it promises a cost with every reply, and most servers report none. Where one does
+    (OpenRouter), that is what the reply cost; a budget still needs a price, to know before what a request may cost.
     """
 
     Options: ClassVar[type[Options]] = OpenAIOptions
@@ -55,8 +62,6 @@ class OpenAIOracle(Oracle[OpenAIOptions]):
         self._chosen = options.servers
         self._servers = Servers(())
         self._forms: dict[Dialect, _Form] = {}
-        self._answered = False
-        self._refusals: Counter[str] = Counter()
 
     @property
     def list_price_share(self) -> float | None:
@@ -66,11 +71,11 @@ class OpenAIOracle(Oracle[OpenAIOptions]):
         return tier * (1.1 if any(server.is_regional for server in self._chosen) else 1.0)
 
     async def open(self) -> None:
-        """Make one client per server. ConfigError: a key's environment variable is not set."""
+        """Make one client per server. ConfigError: a key's environment variable is not set, or holds no key."""
         self._servers = Servers([self._make_server(chosen) for chosen in self._chosen])
 
     def _make_server(self, chosen: ServerOptions) -> Server:
-        key = self.ctx.secret(chosen.api_key_env) if chosen.api_key_env else ""
+        key = self._key(chosen)
         timeout = openai.Timeout(self.options.timeout_s, connect=min(CONNECT_S, self.options.timeout_s))
         limits = httpx2.Limits(max_connections=0, keepalive_expiry=KEEP_ALIVE_S)  # 0: no limit; None would mean 100
         client = openai.AsyncOpenAI(
@@ -80,45 +85,51 @@ class OpenAIOracle(Oracle[OpenAIOptions]):
             timeout=timeout,
             http_client=openai.DefaultAioHttpClient(timeout=timeout, limits=limits),
         )
+        if not chosen.is_openai:  # the SDK takes these from OPENAI_… variables, which are nobody else's business
+            client.organization = client.project = client.admin_api_key = None
+            client._custom_headers = {}  # OPENAI_CUSTOM_HEADERS may even hold another key
         return Server(chosen, client, Dialect.of(self.options, chosen), key)
+
+    def _key(self, chosen: ServerOptions) -> str:
+        key = self.ctx.secret(chosen.api_key_env) if chosen.api_key_env else ""
+        if not all("!" <= c <= "~" for c in key):
+            what = "holds no API key: there is a space, an end of line or another odd character in it"
+            fix = "Set it again; a file with Windows line ends is a common cause"
+            raise ConfigError(what, where=f"environment variable {chosen.api_key_env}", fix=fix)
+        return key
 
     async def aclose(self) -> None:
         for server in self._servers.all:
             await server.client.close()
 
     async def complete(self, request: OracleRequest) -> Reply:
-        with self._servers.one() as server:
+        article = hash(request.article)
+        with self._servers.one(article) as server:
             while True:
-                dialect = server.dialect
+                dialect, started = server.dialect, time.monotonic()
                 said = await self._ask(server, dialect, request)
                 if isinstance(said, Reply):
-                    self._answered = True
+                    server.answered()
                     return said
                 if not self._learnt(server, dialect, said):
-                    raise self._error(server, said)
+                    raise self._no(server, said, article, started)
 
     async def _ask(self, server: Server, dialect: Dialect, request: OracleRequest) -> Reply | Complaint:
-        """One HTTP request. Raises Transient when there is no answer."""
+        """One HTTP request. Raises what `Servers.down` says when there is no answer."""
         started = time.monotonic()
         try:
-            said = await self._post(server, dialect, request)
+            return await self._post(server, dialect, request)
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
-            trouble, unreachable = _what_broke(error, request.timeout_s)
-            server.failed(trouble, started, unreachable=unreachable)
-            raise Transient(f"{server.name}: {trouble}", unbilled=unreachable) from None
-        except ValueError as error:  # no JSON, or not what a chat completion looks like
-            trouble = "answered with something that is no chat completion"
-            server.failed(trouble, started)
-            raise Transient(f"{server.name}: {trouble} ({type(error).__name__})") from None
+            trouble, unreachable = what_broke(error, request.timeout_s)
+        except NoReply as error:
+            trouble, unreachable = f"answered with something that is no chat completion ({error})", False
         except asyncio.CancelledError:
             if time.monotonic() - started > ALMOST * request.timeout_s:
                 server.failed(f"no answer within {request.timeout_s:g} s", started)
             raise
-        if isinstance(said, Complaint) and said.server_is_ill:
-            server.failed(f"HTTP {said.status}", started)
-        else:
-            server.answered()
-        return said
+        server.failed(trouble, started, unreachable=unreachable)
+        what = f"{server.name}: {trouble}"
+        raise self._servers.down(server, Unreachable(what) if unreachable else Transient(what))
 
     async def _post(self, server: Server, dialect: Dialect, request: OracleRequest) -> Reply | Complaint:
         options: openai.RequestOptions = {}
@@ -128,12 +139,31 @@ class OpenAIOracle(Oracle[OpenAIOptions]):
         try:
             # `post` is the SDK's door to what it has no method for. Its method for chat completions walks through every
             # field of request and reply: 1.4 ms of CPU time a request instead of 0.6, for nothing that is used here.
-            data = await server.client.post("/chat/completions", cast_to=object, body=body, options=options)
+            data: Any = await server.client.post("/chat/completions", cast_to=object, body=body, options=options)
         except openai.APIStatusError as error:
-            return Complaint(error.status_code, error.body, error.response.headers, server.key)
+            return Complaint(error.status_code, error.response.text, error.response.headers, server.key)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise NoReply("broken JSON") from None
         if isinstance(data, dict) and data.get("error") and not data.get("choices"):  # a router's way to say 502
             return Complaint.inside(data, server.key)
-        return read_reply(data, money=not server.options.is_openai)
+        try:
+            reply = read_reply(data, money=not server.options.is_openai)
+        except ValueError as error:
+            raise NoReply(type(error).__name__) from None
+        self._note_tier(server, data.get("service_tier"))
+        return reply
+
+    def _note_tier(self, server: Server, given: Any) -> None:
+        """Warn once when a tier of another price was given: `list_price_share` was fixed before the first question."""
+        asked = self.options.service_tier
+        if not isinstance(given, str) or given in (asked or "default", "auto"):
+            return
+        if (asked == "flex" or server.options.is_openai) and "tier" not in server.warned:
+            server.warned.add("tier")
+            what = f"{server.name} answered in its service tier {given[:40]!r}, {asked or 'default'} was asked"
+            warnings.warn(
+                f"{what}: the costs that are reported, and the budget, are not those of the bill", stacklevel=2
+            )
 
     def _body(self, dialect: Dialect, request: OracleRequest) -> dict[str, Any]:
         form = self._forms.get(dialect)
@@ -155,16 +185,28 @@ class OpenAIOracle(Oracle[OpenAIOptions]):
                 warnings.warn(f"{server.name} {said} (it said: {complaint.message})", stacklevel=2)
         return True
 
-    def _error(self, server: Server, complaint: Complaint) -> BackendError:
+    def _no(self, server: Server, complaint: Complaint, article: int, started: float) -> BackendError:
+        """What an error means for the question, its server having been marked accordingly."""
         error = complaint.as_error(server.name, self.model, server.options.api_key_env)
         if isinstance(error, RateLimited):
             return self._servers.limited(server, error)
-        if isinstance(error, Refused) and not self._answered and not complaint.about_the_article:
-            self._refusals[complaint.message] += 1
-            if self._refusals[complaint.message] >= REFUSALS:
-                fix = "The server takes no request in this form: check the model and the oracle's options"
-                return Fatal(error.what, fix=fix)
-        return error
+        if isinstance(error, Transient):
+            if complaint.server_is_ill:
+                server.failed(f"HTTP {complaint.status}", started)
+            return self._servers.down(server, error)
+        if not isinstance(error, Refused) or complaint.is_policy:
+            return error
+        if complaint.is_too_long:  # another server may have more room
+            return self._servers.refused(server, article, error)
+        server.refusals[complaint.message] += 1
+        server.failed(complaint.said, started, refuses_all=not server.has_answered)
+        ends_run = self._servers.none_takes(error)
+        if ends_run is not None:
+            return ends_run
+        if self._servers.several and server.back_at is not None and "refuses" not in server.warned:
+            server.warned.add("refuses")
+            warnings.warn(f"{server.name} refuses what it is asked and is set aside ({complaint.said})", stacklevel=2)
+        return self._servers.refused(server, article, error)
 
 
 class _Form:
@@ -185,18 +227,3 @@ class _Form:
             and request.max_output_tokens == first.max_output_tokens
             and request.json_schema == first.json_schema
         )
-
-
-def _what_broke(error: Exception, timeout_s: float) -> tuple[str, bool]:
-    """Why there was no answer, in words, and whether the server could not even be reached.
-
-    The SDK calls every lost connection a timeout; what happened is at the end of the chain of causes.
-    """
-    causes: list[BaseException] = [error]
-    while causes[-1].__cause__ is not None:
-        causes.append(causes[-1].__cause__)
-    if any(isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) for cause in causes):
-        return "cannot be reached", True
-    if any(isinstance(cause, aiohttp.ServerTimeoutError) for cause in causes):
-        return f"no answer within {timeout_s:g} s", False
-    return "dropped the connection", False

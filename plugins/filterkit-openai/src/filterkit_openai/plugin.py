@@ -22,23 +22,14 @@ def register_oracles(register: Callable[..., None]) -> None:
 def register_prices(register: Callable[..., None]) -> None:
     """Prices of OpenAI's own endpoint, up to 272,000 input tokens a request. Other models: `prices` in the workspace.
 
-    `as_of` is the newest day at which the price was seen; a model that was not seen lately is left out.
+    `as_of` is the newest day at which the price was seen. Prices that were last seen before September 2026 are left
+    out. Writing to the prompt cache costs a quarter more than the input price; that surcharge is not in the table.
     """
 
-    def price(model: str, as_of: str, input: float, cached: float, output: float, until: str | None = None) -> None:
-        register(
-            model,
-            input=input,
-            cached_input=cached,
-            output=output,
-            as_of=as_of,
-            until=until,
-            source=_MODEL_PAGE + model,
-        )
+    def price(model: str, as_of: str, input: float, cached: float, output: float) -> None:
+        register(model, input=input, cached_input=cached, output=output, as_of=as_of, source=_MODEL_PAGE + model)
 
     price("gpt-6-luna", "2026-10-13", 0.10, 0.01, 0.50)
     price("gpt-6-sol", "2026-09-23", 2.00, 0.20, 10.00)
     price("gpt-5.6-luna", "2026-09-07", 0.20, 0.02, 1.20)
     price("gpt-5.6-terra", "2026-09-07", 2.00, 0.20, 12.00)
-    price("gpt-5.4-mini", "2026-06-04", 0.75, 0.075, 4.50)
-    price("gpt-5.4-nano", "2026-06-04", 0.20, 0.02, 1.25, until="2027-03-31")  # shut down the day after
