@@ -29,6 +29,7 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/postfilter.py
 	$(BIN)/python benchmarks/scoring.py --articles 20000
+	$(BIN)/python benchmarks/labelling.py --rounds 1
 
 docs: .venv/dev.stamp
 	$(BIN)/python docs/generate.py

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         SpecError,
         StoppedEarly,
         Transient,
+        Unreachable,
         Veto,
     )
     from filterkit.files import Lock, atomic_write, publish_folder, sha256_file
@@ -109,6 +110,7 @@ __all__ = [
     "TrainedStudent",
     "Trainer",
     "Transient",
+    "Unreachable",
     "Usage",
     "Verdicts",
     "Veto",
@@ -130,7 +132,7 @@ _HOMES = {
     ),
     "filterkit.errors": (
         "ArtifactError BackendError ConfigError Fatal FilterkitError InputError RateLimited "
-        "Refused SpecError StoppedEarly Transient Veto"
+        "Refused SpecError StoppedEarly Transient Unreachable Veto"
     ),
     "filterkit.records": (
         "F32 Article Block Deployment Label OracleRequest Pass Prediction Price Reply Shard "

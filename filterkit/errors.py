@@ -11,6 +11,7 @@ FilterkitError                  exit 2  the user must change something
 ├── StoppedEarly                exit 4  stopped before the end; the same command goes on
 └── BackendError                        what a backend says happened; the core decides what to do
     ├── Transient                       try again, with backoff
+    │   └── Unreachable                 no connection was made: no article is to blame
     ├── Refused                         this record only (blocked, too long, no recording)
     ├── RateLimited                     wait ("minute") or end the run ("day")
     └── Fatal                           401, 402, 403, unknown model: end the run
@@ -86,11 +87,28 @@ class Transient(BackendError):
     """It may work next time: a timeout, a dropped connection, a 5xx.
 
     `unbilled`: the provider itself said no, so that nothing is charged; else the ledger keeps what was reserved.
+    `retry_after_s`: seconds it asks to wait before, if it said so.
     """
 
-    def __init__(self, what: str, *, unbilled: bool = False, where: object = None, fix: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        unbilled: bool = False,
+        retry_after_s: float | None = None,
+        where: object = None,
+        fix: str | None = None,
+    ) -> None:
         super().__init__(what, where=where, fix=fix)
         self.unbilled = unbilled
+        self.retry_after_s = retry_after_s
+
+
+class Unreachable(Transient):
+    """No connection was made, so nothing was sent: the network, the address or the whole provider is to blame."""
+
+    def __init__(self, what: str, *, retry_after_s: float | None = None, where: object = None, fix: str | None = None):
+        super().__init__(what, unbilled=True, retry_after_s=retry_after_s, where=where, fix=fix)
 
 
 class Refused(BackendError):

@@ -5,10 +5,14 @@ A line that cannot be read is counted and noted with its number and reason; it n
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
+import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,8 +20,12 @@ from filterkit.errors import ConfigError, InputError
 from filterkit.files import disk_error
 from filterkit.records import ARTICLE_TEXT_FIELDS, Article, Label, sha256_text
 from filterkit.reply import BadReply, check_score
-from filterkit.rows import read_rows
+from filterkit.rows import MAX_LINE_BYTES, open_bytes, read_rows
 from filterkit.spec import FilterSpec
+
+_CELL = rb'"?[\w .-]{1,60}"?'
+_CSV_HEAD = re.compile(b"|".join(rb"%b(?:%b%b)+" % (_CELL, comma, _CELL) for comma in (b",", b";", b"\t")))
+"""A line of column names, as CSV begins with."""
 
 
 class Rejects:
@@ -69,6 +77,49 @@ def expand(patterns: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
+def readable(patterns: Iterable[str | Path]) -> list[Path]:
+    """The files that paths and globs name, as `expand`. InputError when one is of another format than we read."""
+    paths = expand(patterns)
+    for path in paths:
+        _refuse_other_formats(path)
+    return paths
+
+
+def _refuse_other_formats(path: Path) -> None:
+    suffix = Path(path.name.removesuffix(".gz").removesuffix(".zst")).suffix.lower()
+    if suffix in (".xlsx", ".xls", ".ods"):
+        raise InputError("is a spreadsheet; give JSON lines or Parquet", where=path)
+    if suffix in (".csv", ".tsv"):
+        raise InputError("looks like CSV; give JSON lines or Parquet", where=path)
+    if path.suffix == ".parquet" or not path.is_file():  # what a pipe gives can be read only once
+        return
+    first, second = _head(path)
+    if first.startswith(b"[") and _is_array(first):
+        raise InputError("is one JSON array; give one object a line", where=path, fix="For example with `jq -c '.[]'`")
+    if _CSV_HEAD.fullmatch(first) and not second.startswith(b"{"):
+        raise InputError("looks like CSV; give JSON lines or Parquet", where=path)
+
+
+def _head(path: Path) -> tuple[bytes, bytes]:
+    """The first two lines that are not empty, bare, and empty where there are none; the reader tells of damage."""
+    found: list[bytes] = []
+    with contextlib.suppress(OSError, EOFError, ValueError, zlib.error), open_bytes(path) as file:
+        while len(found) < 2 and (line := file.readline(MAX_LINE_BYTES)):
+            bare = line.removeprefix(b"\xef\xbb\xbf").strip()
+            found += [bare] if bare else []
+    first, second, *_ = [*found, b"", b""]
+    return first, second
+
+
+def _is_array(line: bytes) -> bool:
+    """Whether a line that begins with a bracket begins an array of articles, and is not just a wrong line."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return True
+    return not row or isinstance(row[0], dict)
+
+
 def rejects_name(name: str) -> str:
     """Where the lines of file `name` go that cannot be used: `news.jsonl.gz` -> `news.rejected.jsonl`."""
     for suffix in (".gz", ".zst", ".jsonl", ".json", ".parquet"):
@@ -103,7 +154,7 @@ def read_articles(
 ) -> Iterator[Article]:
     """Every article of the files, in order. `fields` maps our names to the file's columns."""
     rejects = rejects or Rejects()
-    for path in expand(files):
+    for path in readable(files):
         for number, row in read_rows(path):
             article = row if isinstance(row, str) else _try(to_article, row, fields)
             if isinstance(article, str):
@@ -120,7 +171,7 @@ def read_labelled(
     An explicit null says that a score is unknown; an absent or unknown dimension is a mistake.
     """
     rejects = rejects or Rejects()
-    for path in expand(files):
+    for path in readable(files):
         for number, row in read_rows(path):
             article = row if isinstance(row, str) else _try(to_article, row, None)
             label = article if isinstance(article, str) else _try(to_label, row, spec)
@@ -146,7 +197,9 @@ def to_article(row: Mapping[str, Any], fields: Mapping[str, str] | None = None) 
     title, content = _text(taken["title"], "title"), _text(taken["content"], "content")
     if not content.strip():
         column = columns["content"]
-        raise ValueError("content is empty" if column in row else f"content is missing: there is no {column!r}")
+        if column in row:
+            raise ValueError("content is empty")
+        raise ValueError(f"content is missing: there is no {column!r} among {_listed(row)}")
     for name in ARTICLE_TEXT_FIELDS:
         if taken[name] is not None and not isinstance(taken[name], str):
             rest[name], taken[name] = taken[name], None
@@ -178,6 +231,12 @@ def to_label(row: Mapping[str, Any], spec: FilterSpec) -> Label:
     words = {k: v for k, v in evidence.items() if isinstance(v, str)} if isinstance(evidence, Mapping) else {}
     oracle, model = (row.get(k) if isinstance(row.get(k), str) else None for k in ("oracle", "model"))
     return Label(known, words, oracle, model)
+
+
+def _listed(row: Mapping[str, Any]) -> str:
+    """The columns of a row, not too many of them."""
+    names = [repr(name[:30]) for name in islice(row, 6)]
+    return ", ".join([*names, *(["…"] if len(row) > len(names) else [])]) or "no columns"
 
 
 def _identity(value: Any) -> str:

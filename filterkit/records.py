@@ -81,6 +81,35 @@ class Usage(Record):
     cost_usd: float | None = None
 
 
+MOST_TOKENS = 10**9
+"""No reply takes more tokens: whoever reports more is mistaken."""
+MOST_USD = 1e6
+"""No request costs more dollars: whoever reports more is mistaken, and the ledger takes no more."""
+
+
+def plausible_usd(usd: float | None) -> float | None:
+    """Dollars of one request as somebody reported them; None for what no request costs."""
+    return usd if usd is not None and 0 <= usd <= MOST_USD else None
+
+
+def plausible(usage: Usage) -> Usage:
+    """What a provider reported, without what cannot be: such a part counts as not reported.
+
+    Cached tokens are at most the input, of which they are a part, and thinking ones at most the output.
+    """
+    sent, cached, output, thinking = (
+        count if count is not None and 0 <= count <= MOST_TOKENS else None
+        for count in (usage.input, usage.cached_input, usage.output, usage.thinking)
+    )
+    return Usage(
+        input=sent,
+        cached_input=cached if cached is None or sent is None else min(cached, sent),
+        output=output,
+        thinking=thinking if thinking is None or output is None else min(thinking, output),
+        cost_usd=plausible_usd(usage.cost_usd),
+    )
+
+
 class OracleRequest(Record):
     """One question to an oracle.
 

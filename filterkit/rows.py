@@ -71,6 +71,9 @@ def parse_line(line: bytes) -> dict[str, Any] | str:
         return f"not UTF-8: byte {error.start} of the line"
     except RecursionError:
         return "malformed JSON: nested too deeply"
+    except json.JSONDecodeError as error:
+        ends = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string")
+        return f"{'the line is cut off or ' if ends else ''}malformed JSON: {error}"
     except ValueError as error:
         return f"malformed JSON: {error}"
     return row if isinstance(row, dict) else "malformed row: it must be a JSON object"

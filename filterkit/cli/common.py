@@ -121,6 +121,11 @@ def student_dir(config: Config, filter: Filter) -> Path:
     return config.path(config.settings.students) / filter.name / f"v{filter.spec.version}"
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things in words: 1 line, 2 lines."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

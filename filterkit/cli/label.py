@@ -29,25 +29,30 @@ from filterkit.cli.common import (
     workspace_option,
 )
 from filterkit.cli.main import INTERRUPTED
-from filterkit.cli.progress import LabelProgress, Total, usd
-from filterkit.cli.steps import before_labelling, label_articles, rejects_beside
+from filterkit.cli.progress import LabelProgress, Total
+from filterkit.cli.steps import Labelling, before_labelling, label_articles, rejects_beside
 from filterkit.config import Config
-from filterkit.errors import FilterkitError, StoppedEarly
+from filterkit.errors import ConfigError, FilterkitError, StoppedEarly
 from filterkit.filters import Filter
-from filterkit.io import Rejects, parse_fields, read_articles
+from filterkit.io import Rejects, parse_fields, read_articles, readable
 from filterkit.pipeline.label import LabelReport
 from filterkit.pipeline.pilot import Sample
 from filterkit.records import Article
+from filterkit.store import Spent
 
 PILOT = 50
 """Articles of a pilot: a share of a half is then known to within 14 points."""
 
 
+ASKS = (
+    "Do not ask for confirmation. Only asked on a terminal, and only where these articles have labels "
+    "of another rubric or model."
+)
+
+
 def spending_options(command: F) -> F:
     """--max-cost USD and --yes"""
-    command = click.option("--yes", is_flag=True, help="Do not ask whether to label again what an older rubric did.")(
-        command
-    )
+    command = click.option("--yes", is_flag=True, help=ASKS)(command)
     return click.option(
         "--max-cost",
         "max_cost",
@@ -80,7 +85,7 @@ class Job:
     as_json: bool = False
 
     def articles(self, rejects: Rejects | None = None) -> Iterator[Article]:
-        """The articles from their beginning, up to the limit."""
+        """The articles from their beginning, up to the limit. InputError for files of another format."""
         found = read_articles(self.files, self.fields, rejects)
         return islice(found, self.limit)
 
@@ -88,7 +93,12 @@ class Job:
 @click.command()
 @filter_argument
 @click.option(
-    "--articles", "files", multiple=True, required=True, metavar="FILE", help="Articles; may be repeated, or a glob."
+    "--articles",
+    "files",
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    help="Articles: .jsonl, .jsonl.gz, .jsonl.zst or .parquet; may be repeated, or a glob.",
 )
 @click.option("--fields", metavar="OURS=THEIRS,…", help="Which columns hold what: content=text,id=url.")
 @backend_options("oracle")
@@ -124,7 +134,10 @@ def command(
     workspace: Path | None,
     as_json: bool,
 ) -> int:
-    """Ask an oracle to score articles; what was answered is never asked again."""
+    """Ask an oracle to score articles; what was answered is never asked again.
+
+    Articles are JSON lines with title and content (.jsonl, .jsonl.gz, .jsonl.zst) or Parquet (.parquet).
+    """
     if dry_run and pilot:
         raise click.UsageError("--dry-run asks nothing and --pilot asks a little: choose one")
     filter = load(filter_name, filter_option)
@@ -154,40 +167,58 @@ def command(
 
 
 def say_what_it_takes(job: Job) -> int:
-    """--dry-run: one pass over the articles, and words about it."""
+    """--dry-run: one pass over the articles, and words about it. ConfigError as the real run would raise it."""
     rejects = Rejects()
     with before_labelling(job.filter, job.config, job.store_file) as labelling:
         older = labelling.older()
         found = labelling.estimate(_watched(job.articles(rejects)), retry_failed=job.retry_failed, older=older)
-        spent = labelling.spent_usd
+        spent = labelling.spent
+        refusal = refused_budget(job, labelling)
     if job.as_json:
-        budget = {"spent_usd": spent, "max_cost_usd": job.max_cost}
-        print_json({"dry_run": True, **found.to_dict(), "rejected": rejects.count, **budget})
+        budget = {"spent_usd": spent.usd, "unknown_costs": spent.unknown, "max_cost_usd": job.max_cost}
+        refused = None if refusal is None else str(refusal)
+        print_json({"dry_run": True, **found.to_dict(), "rejected": rejects.count, **budget, "refused": refused})
     else:
         words.show_changes(older, found)
         words.show_estimate(found, rejects, spent, job.max_cost)
+    words.warn_of_nothing(found.read, rejects)
+    if refusal is not None:
+        click.echo("Without --dry-run this will be refused, as follows.", err=True)
+        raise refusal
     return 0
+
+
+def refused_budget(job: Job, labelling: Labelling) -> ConfigError | None:
+    """Why the job's budget cannot be kept, if it cannot."""
+    if job.max_cost is not None:
+        try:
+            labelling.pricing.require()
+        except ConfigError as error:
+            return error
+    return None
 
 
 def look_first(job: Job) -> float:
     """What must be said, or asked, before money is spent. Returns what was spent on this question before.
 
-    Raises ConfigError when a budget has no price, and StoppedEarly when somebody at the terminal says no.
+    Raises InputError for files of another format, ConfigError when a budget has no price, and StoppedEarly when
+    somebody at the terminal says no.
     """
+    readable(job.files)
     with before_labelling(job.filter, job.config, job.store_file) as labelling:
         if job.max_cost is not None:
             labelling.pricing.require()
-        older, spent = labelling.older(), labelling.spent_usd
+        older, spent = labelling.older(), labelling.spent
         found = None
         if older:
             found = labelling.estimate(_watched(job.articles()), retry_failed=job.retry_failed, older=older)
             words.show_changes(older, found)
     if job.max_cost is not None:
-        click.echo(f"so far {usd(spent)} of {usd(job.max_cost)} (--max-cost)", err=True)
+        click.echo(f"so far {words.of_budget(spent, job.max_cost)} (--max-cost)", err=True)
     asked = found is not None and found.again and not job.yes and on_terminal() and sys.stdin.isatty()
     if asked and not click.confirm("Ask about them again?", err=True):
         raise StoppedEarly("nothing was asked", fix="The same command asks, with --yes without this question")
-    return spent
+    return spent.usd
 
 
 def label_all(
@@ -195,7 +226,7 @@ def label_all(
 ) -> tuple[LabelReport, Rejects]:
     """Label the job's articles (or those given), with progress and a summary, also of a run that ends by an error."""
     rejects = rejects_beside(job.files, job.config.workspace) if articles is None else Rejects()
-    total = Total(job.files, job.limit) if articles is None else None
+    total = Total(job.files, job.limit, rejects) if articles is None else None
     newest = LabelReport()
 
     def note(report: LabelReport) -> None:
@@ -217,6 +248,7 @@ def label_all(
                 max_cost_usd=job.max_cost,
                 progress=note,
                 stop=stop,
+                new_store=lambda path: click.echo(f"new label store: {path}", err=True),
             )
     except FilterkitError as error:
         if newest.read and not job.as_json:
@@ -228,6 +260,7 @@ def label_all(
         rejects.close()
     if not job.as_json:
         _say_done(job, report, rejects)
+    words.warn_of_nothing(report.read, rejects)
     return report, rejects
 
 
@@ -237,7 +270,7 @@ def label_sample(job: Job, size: int) -> int:
     with before_labelling(job.filter, job.config, job.store_file) as labelling:
         if job.max_cost is not None:
             labelling.pricing.require()
-        older, spent = labelling.older(), labelling.spent_usd
+        older, spent = labelling.older(), labelling.spent.usd
         rejects = Rejects()
         found = labelling.estimate(
             _watched(job.articles(rejects)), retry_failed=job.retry_failed, older=older, each=sample.offer
@@ -246,28 +279,32 @@ def label_sample(job: Job, size: int) -> int:
         with Stop() as stop:
             report, _ = label_all(job, spent, stop, sample.articles, "pilot")
         if report.stopped:
+            if job.as_json:
+                print_json({"pilot": None, "label": asdict(report), "rejected": rejects.count})
             return INTERRUPTED
         shown = labelling.pilot(sample, found, job.store_file)
     if job.as_json:
         print_json({"pilot": shown.to_dict(), "label": asdict(report), "rejected": rejects.count})
     else:
         if rejects.count:
-            click.echo(f"{rejects.count:,} lines could not be read, the first of them {rejects.first}", err=True)
-        words.show_pilot(shown, job.filter.spec)
-        words.show_way_on(shown, spent_so_far(job), job.max_cost)
+            click.echo(words.unread(rejects, "could not"), err=True)
+        words.show_pilot(shown, job.filter.spec, report.attempts)
+        failed = found.failed_before + report.failed - report.failed_before
+        words.show_way_on(shown, report, failed, spent_so_far(job).usd, job.max_cost)
     return exit_code(report, rejects)
 
 
-def spent_so_far(job: Job) -> float:
-    """Dollars that this question has cost, in all runs, what is not known at its reserve."""
+def spent_so_far(job: Job) -> Spent:
+    """What this question has cost, in all runs."""
     with before_labelling(job.filter, job.config, job.store_file) as labelling:
-        return labelling.spent_usd
+        return labelling.spent
 
 
 def _say_done(job: Job, report: LabelReport, rejects: Rejects) -> None:
     words.show_report(report, rejects)
-    if job.max_cost is not None:
-        click.echo(f"  {usd(spent_so_far(job))} of {usd(job.max_cost)} is spent")
+    spent = spent_so_far(job)
+    if job.max_cost is not None or spent.held_usd:
+        click.echo(f"  {words.of_budget(spent, job.max_cost)} is spent{words.held(spent)}")
 
 
 def as_data(report: LabelReport, rejects: Rejects) -> dict[str, Any]:

@@ -9,14 +9,15 @@ from math import ceil
 
 import click
 
-from filterkit.cli.common import print_table
+from filterkit.cli.common import counted, print_table
 from filterkit.cli.progress import plain, short, usd
 from filterkit.io import Rejects
 from filterkit.pipeline.estimate import SHORT_CHARS, Estimate, Older
-from filterkit.pipeline.pilot import PilotReport, Rates
+from filterkit.pipeline.pilot import PilotReport, Projection, Rates
 from filterkit.pipeline.tally import LabelReport
 from filterkit.records import Price
 from filterkit.spec import FilterSpec
+from filterkit.store import Spent
 
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -25,9 +26,9 @@ def show_report(report: LabelReport, rejects: Rejects) -> None:
     """What a run did."""
     cost = "unknown cost" if report.cost_usd is None else usd(report.cost_usd)
     click.echo(
-        f"{report.read:,} articles: {report.new:,} labelled now, {report.already:,} were already, "
+        f"{counted(report.read, 'article')}: {report.new:,} labelled now, {report.already:,} were already, "
         f"{report.duplicates:,} with the same text, {report.failed:,} failed. "
-        f"{report.attempts:,} requests, {cost}."
+        f"{counted(report.attempts, 'request')}, {cost}."
     )
     if report.input_tokens or report.output_tokens:
         cached = f" ({short(report.cached_tokens)} of them cached)" if report.cached_tokens else ""
@@ -41,39 +42,68 @@ def show_report(report: LabelReport, rejects: Rejects) -> None:
         more = f"… and {report.failed - 5:,} more. " if report.failed > 5 else ""
         click.echo(f"  {more}`--retry-failed` asks again.", err=True)
     if rejects.count:
-        click.echo(f"  {rejects.count:,} lines could not be read; they are in {rejects.path}", err=True)
+        click.echo(f"  {unread(rejects, 'could not')}", err=True)
     if report.stopped:
         click.echo("Stopped. Run the same command again to go on.", err=True)
 
 
+def unread(rejects: Rejects, could_not: str) -> str:
+    """The lines that are no articles, and why the first one is none."""
+    where = "" if rejects.path is None else f"; all are in {rejects.path}"
+    first = "" if rejects.count == 1 else "the first of them "
+    return f"{counted(rejects.count, 'line')} {could_not} be read: {first}{plain(rejects.first or '')}{where}"
+
+
+def warn_of_nothing(read: int, rejects: Rejects) -> None:
+    """Files without a line in them."""
+    if not read and not rejects.count:
+        click.echo("Warning: no articles: the files are empty", err=True)
+
+
+def of_budget(spent: Spent, max_cost: float | None) -> str:
+    """Money of all runs, and what of it nobody knows."""
+    unknown = f" and {counted(spent.unknown, 'request')} of unknown cost" if spent.unknown else ""
+    return f"{usd(spent.usd)}{'' if max_cost is None else f' of {usd(max_cost)}'}{unknown}"
+
+
+def held(spent: Spent) -> str:
+    """The part of it that nobody has asked for yet, and maybe never will."""
+    return f", {usd(spent.held_usd)} of it held for requests without an answer" if spent.held_usd else ""
+
+
 def show_changes(older: Sequence[Older], found: Estimate) -> None:
     """That there are labels which the present question does not use, and what asking again costs."""
-    if not older or not found.to_ask:
+    if not found.again:
         return
     share = None if found.usd is None else found.usd * found.again / found.to_ask
     price = "at an unknown price" if share is None else f"about {usd(share)}{_of_price(found)}"
     for group in older:
+        if not (found.again - found.again_changed if group.same_rubric else found.again_changed):
+            continue  # about other articles
         if group.same_rubric:
             others = sorted({f"{c.question.oracle} {c.question.model}".strip() for c in group.counts})
             click.echo(
-                f"another oracle or model: {group.labels:,} articles were labelled by {plain(', '.join(others))}, "
-                "whose labels are not used",
+                f"another oracle or model: {_were(group)} by {plain(', '.join(others))}, whose labels are not used",
                 err=True,
             )
         else:
-            click.echo(f"the rubric (or its settings) changed since {group.labels:,} articles were labelled", err=True)
-    again = f"{found.again:,} of these will be asked again, {price}" if found.again else "none of these is asked again"
+            click.echo(f"the rubric (or its settings) changed since {_were(group)}", err=True)
+    again = f"{found.again:,} of these will be asked again, {price}"
     click.echo(f"  {again}; {found.to_ask:,} will be asked in all", err=True)
+
+
+def _were(group: Older) -> str:
+    return f"{counted(group.labels, 'article')} {'was' if group.labels == 1 else 'were'} labelled"
 
 
 def _of_price(found: Estimate) -> str:
     return f" ({plain(found.model, 80)}, price of {found.price.as_of})" if found.price else ""
 
 
-def show_estimate(found: Estimate, rejects: Rejects, spent: float, max_cost: float | None) -> None:
+def show_estimate(found: Estimate, rejects: Rejects, spent: Spent, max_cost: float | None) -> None:
     """A dry run."""
     click.echo(
-        f"{found.read:,} articles: {found.to_ask:,} to be asked, {found.already:,} labelled already, "
+        f"{counted(found.read, 'article')}: {found.to_ask:,} to be asked, {found.already:,} labelled already, "
         f"{found.duplicates:,} with the same text, {found.failed_before:,} failed before"
         f"{' (--retry-failed asks again)' if found.failed_before else ''}."
     )
@@ -82,18 +112,18 @@ def show_estimate(found: Estimate, rejects: Rejects, spent: float, max_cost: flo
     if found.shortened:
         click.echo(f"  {found.shortened:,} are longer than the filter's input.oracle.max_chars and are shortened")
     if rejects.count:
-        click.echo(f"  {rejects.count:,} lines cannot be read, the first of them {plain(rejects.first or '')}")
+        click.echo(f"  {unread(rejects, 'cannot')}")
     if found.to_ask:
-        means = f"mean of {found.measured:,} answers so far"
-        counted = "counted" if found.counted else means if found.measured else "estimated from the texts' length"
+        means = f"mean of {counted(found.measured, 'answer')} so far"
+        source = "counted" if found.counted else means if found.measured else "estimated from the texts' length"
         output = means if found.measured else "estimated from the dimensions"
-        click.echo(f"  tokens in   {short(found.input_tokens)} ({counted})")
+        click.echo(f"  tokens in   {short(found.input_tokens)} ({source})")
         click.echo(f"  tokens out  {short(found.output_tokens)} ({output}), at most {short(found.most_output_tokens)}")
         _show_price(found)
         if max_cost is not None:
-            left = max(0.0, max_cost - spent)
+            left = max(0.0, max_cost - spent.usd)
             enough = "" if found.usd is None or found.usd <= left else ": not enough for all"
-            click.echo(f"  budget      {usd(spent)} of {usd(max_cost)} is spent{enough}")
+            click.echo(f"  budget      {of_budget(spent, max_cost)} is spent{held(spent)}{enough}")
     click.echo("Nothing was sent.")
 
 
@@ -123,11 +153,11 @@ def _listed(price: float) -> str:
     return f"${price:.2f}" if round(price, 2) == price else f"${price:g}"
 
 
-def show_pilot(pilot: PilotReport, spec: FilterSpec) -> None:
-    """How the sample's scores lie, and what the rest will take."""
+def show_pilot(pilot: PilotReport, spec: FilterSpec, now: int) -> None:
+    """How the sample's scores lie, and what they took. now: how many of its requests are of this run."""
     n = max(1, pilot.labelled)
     middle = (spec.scale.min + spec.scale.max) / 2
-    click.echo(f"\nThe scores of {pilot.labelled:,} of {pilot.size:,} articles:")
+    click.echo(f"\nThe scores of {pilot.labelled:,} of {counted(pilot.size, 'article')}:")
     ends = f"{spec.scale.min:g} to {spec.scale.max:g}"
     head = ("dimension", "mean", "median", f"at {spec.scale.min:g}", f"at {spec.scale.max:g}", f"≥ {middle:g}", ends)
     if pilot.labelled:
@@ -142,8 +172,14 @@ def show_pilot(pilot: PilotReport, spec: FilterSpec) -> None:
     took = "" if pilot.input_tokens is None else f"{pilot.input_tokens / n:,.0f} tokens in"
     if pilot.output_tokens is not None:
         took += f", {pilot.output_tokens / n:,.0f} out"
-    cost = "unknown cost" if pilot.cost_usd is None else f"{usd(pilot.cost_usd)}, {usd(pilot.cost_usd / n)} each"
-    click.echo(f"The sample took {pilot.attempts:,} requests, {cost}{f'; {took} for an article' if took else ''}.")
+    if not pilot.attempts:
+        click.echo("The sample took no request.")
+        return
+    each = "" if pilot.cost_usd is None or not pilot.labelled else f", {usd(pilot.cost_usd / n)} each"
+    cost = "unknown cost" if pilot.cost_usd is None else f"{usd(pilot.cost_usd)}{each}"
+    earlier = f" ({now:,} now, {pilot.attempts - now:,} in earlier runs)" if pilot.attempts > now else ""
+    tokens = f"; {took} for an article" if took and pilot.labelled else ""
+    click.echo(f"The sample took {counted(pilot.attempts, 'request')}{earlier}, {cost}{tokens}.")
 
 
 def _row(rates: Rates) -> tuple[str, ...]:
@@ -155,23 +191,46 @@ def _row(rates: Rates) -> tuple[str, ...]:
     return (name, mean, median, *shares, f"|{bars}|")
 
 
-def show_way_on(pilot: PilotReport, spent: float, max_cost: float | None) -> None:
-    """What the rest costs, and the command that labels it. spent: dollars so far, the pilot included."""
+def show_way_on(pilot: PilotReport, report: LabelReport, failed: int, spent: float, max_cost: float | None) -> None:
+    """What the rest costs, and the command that labels it.
+
+    report: of the pilot's own run; failed: articles of all that failed finally; spent: dollars so far, the pilot
+    included.
+    """
     rest = pilot.rest
-    if not rest.to_ask:
-        click.echo("There is no rest: everything else is labelled.")
+    if report.failed and not pilot.labelled:
+        first = f", the first of them: {plain(report.failures[0][1])}" if report.failures else ""
+        click.echo(f"All of the sample failed{first}. Mend that before more is asked, and try again:")
+        click.echo(f"  {_again(sys.argv[1:], '--retry-failed')}")
         return
-    if rest.usd is None:
-        click.echo(f"The rest: {rest.to_ask:,} articles, at an unknown price.")
-    else:
-        between = ""
-        if rest.low_usd is not None and rest.high_usd is not None and rest.high_usd > 0:
-            between = f" ({usd(rest.low_usd)} to {usd(rest.high_usd)} in 95 of 100 cases)"
-        click.echo(f"The rest: {rest.to_ask:,} articles, about {usd(rest.usd)}{between}.")
+    if not rest.to_ask:
+        if failed:
+            click.echo(f"There is no rest, but {counted(failed, 'article')} failed. To ask about them again:")
+            click.echo(f"  {_again(_without_pilot(sys.argv[1:]), '--retry-failed')}")
+        else:
+            click.echo("There is no rest: everything else is labelled.")
+        return
+    click.echo(f"The rest: {counted(rest.to_ask, 'article')}, {_price_of(rest)}.")
     budget = ""
     if max_cost is None and rest.budget_usd:
-        budget = f" --max-cost {ceil((spent + rest.budget_usd) * 100 - 1e-6) / 100:g}"
-    click.echo(f"Go on: {shlex.join(['filterkit', *_without_pilot(sys.argv[1:])])}{budget}")
+        budget = f" --max-cost {ceil((spent + rest.budget_usd) * 100 - 1e-6) / 100:.2f}"
+    click.echo(f"Go on: {_again(_without_pilot(sys.argv[1:]))}{budget}")
+
+
+def _price_of(rest: Projection) -> str:
+    """What the rest is expected to cost."""
+    if rest.usd is None:
+        return "at an unknown price"
+    if rest.estimated:
+        return f"about {usd(rest.usd)} (estimated: no answer of the sample says what one costs)"
+    low, high = ("" if end is None else usd(end) for end in (rest.low_usd, rest.high_usd))
+    between = f" ({low} to {high} in 95 of 100 cases)" if low != high else ""
+    return f"about {usd(rest.usd)}{between}"
+
+
+def _again(arguments: Sequence[str], *more: str) -> str:
+    """A command line that can be typed."""
+    return shlex.join(["filterkit", *arguments, *(one for one in more if one not in arguments)])
 
 
 def _without_pilot(arguments: Sequence[str]) -> list[str]:

@@ -30,7 +30,8 @@ from filterkit.pipeline.prepare import PrepareReport
 )
 @click.option("--exclude", multiple=True, metavar="FILE", help="Articles to keep out; may be repeated.")
 @click.option("--oracle", metavar="NAME", help="Only labels of this oracle.")
-@click.option("--mix-oracles", is_flag=True, help="Take labels of several oracles together.")
+@click.option("--model", metavar="NAME", help="Only labels that were asked of this model.")
+@click.option("--mix-oracles", is_flag=True, help="Take labels of several oracles or models together.")
 @click.option("--seed", type=int, default=0, show_default=True, help="What fixes the split.")
 @store_option
 @workspace_option
@@ -42,6 +43,7 @@ def command(
     files: tuple[str, ...],
     exclude: tuple[str, ...],
     oracle: str | None,
+    model: str | None,
     mix_oracles: bool,
     seed: int,
     store: Path | None,
@@ -60,6 +62,7 @@ def command(
         files=files,
         exclude=exclude,
         oracle=oracle,
+        model=model,
         mix_oracles=mix_oracles,
         seed=seed,
     )

@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from filterkit.cli.common import counted
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from filterkit.io import Rejects
     from filterkit.pipeline.tally import LabelReport
 
 LINE_EVERY_S = 10.0
@@ -38,12 +41,20 @@ def plain(text: str, most: int = 300) -> str:
 
 
 class Total:
-    """How many articles there are, counted on the side: None until that is known."""
+    """How many articles there are, counted on the side; lines found to be none (`rejects`) are taken off."""
 
-    def __init__(self, files: Sequence[str | Path], limit: int | None = None) -> None:
-        self.articles: int | None = None
-        self._files, self._limit = files, limit
+    def __init__(self, files: Sequence[str | Path], limit: int | None = None, rejects: Rejects | None = None) -> None:
+        self._lines: int | None = None
+        self._files, self._limit, self._rejects = files, limit, rejects
         threading.Thread(target=self._count, name="filterkit-count", daemon=True).start()
+
+    @property
+    def articles(self) -> int | None:
+        """None until it is known."""
+        if self._lines is None:
+            return None
+        articles = self._lines - (self._rejects.count if self._rejects else 0)
+        return articles if self._limit is None else min(articles, self._limit)
 
     def _count(self) -> None:
         from filterkit.errors import FilterkitError
@@ -56,7 +67,7 @@ class Total:
                 total += count_rows(path)
                 if self._limit is not None and total >= self._limit:
                     break
-            self.articles = total if self._limit is None else min(total, self._limit)
+            self._lines = total
 
 
 class LabelProgress:
@@ -83,6 +94,7 @@ class LabelProgress:
         self._over = threading.Event()
         self._live: Any = None
         self._lines = 0
+        self._complete = False
 
     def __call__(self, report: LabelReport) -> None:
         """The newest report. Cheap: it is looked at only when something is drawn."""
@@ -97,8 +109,9 @@ class LabelProgress:
             self._ticker.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
         self._over.set()
+        self._complete = error is None and self._report is not None and self._report.stopped is None
         if self._live is not None:
             self._live.stop()
             return
@@ -180,18 +193,21 @@ class LabelProgress:
     # What both say
 
     def _total_of(self, report: LabelReport) -> int | None:
+        if self._complete:  # empty lines were counted too
+            return done(report)
         total = None if self._total is None else self._total.articles
         return None if total is None else max(total, done(report))
 
     def _done_of(self, report: LabelReport) -> str:
         total = self._total_of(report)
         if not total:
-            return f"{done(report):,} articles"
-        return f"{done(report):,} of {total:,} articles ({done(report) / total:.0%})"
+            return counted(done(report), "article")
+        return f"{done(report):,} of {counted(total, 'article')} ({done(report) / total:.0%})"
 
     def _speed(self, report: LabelReport) -> str:
         answered, _ = self._rates(report)
-        return f"{answered:,.1f} a second · {report.in_flight:,} of {report.window:,} in flight"
+        speed = f"{answered:,.1f} a second · " if answered > 0 else ""  # none yet, or nothing is asked
+        return f"{speed}{report.in_flight:,} of {report.window:,} in flight"
 
     def _money(self, report: LabelReport) -> str:
         tokens = f"{short(report.input_tokens)} tokens in, {short(report.output_tokens)} out"

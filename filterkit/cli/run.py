@@ -27,6 +27,7 @@ from filterkit.cli.common import (
 from filterkit.cli.main import INTERRUPTED
 from filterkit.cli.steps import (
     deploy_student,
+    make_oracle,
     prepare_labels,
     train_student,
     validate_student,
@@ -90,8 +91,11 @@ def command(
         done["label"] = {**asdict(labels), "rejected": rejects.count}
         if labels.stopped:
             return INTERRUPTED
-        name, _ = config.backend("oracle")
-        prepared, _ = prepare_labels(filter, config, data, store_file=store_file, oracle=name, seed=seed)
+        name, asked = make_oracle(config, filter)
+        prepared, _ = prepare_labels(
+            filter, config, data, store_file=store_file, oracle=name, model=asked.model, seed=seed
+        )
+        asked.close()
         done["prepare"] = prepared.to_dict()
         say("prepare")
         if not as_json:

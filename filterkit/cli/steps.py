@@ -29,7 +29,7 @@ from filterkit.pipeline.validate import ValidationReport, validate
 from filterkit.plugins import plugins
 from filterkit.prompt import sent_text
 from filterkit.records import Article, Label, sha256_text
-from filterkit.store import Question, Store
+from filterkit.store import Question, Spent, Store
 
 
 def _never() -> bool:
@@ -49,16 +49,19 @@ def work_dir(config: Config, name: str) -> Path:
 
 
 def context(config: Config, name: str) -> Context:
-    """What a backend gets of the outside."""
+    """What a backend gets of the outside, its folder made."""
     folder = work_dir(config, name)
     folder.mkdir(parents=True, exist_ok=True)
     return Context(workdir=folder, root=config.workspace)
 
 
 def make_oracle(config: Config, filter: Filter, *, asks: bool = True) -> tuple[str, Oracle[Any]]:
-    """The configured oracle and its name. With `asks=False` it will not be opened, and needs no key."""
+    """The configured oracle and its name. With `asks=False` it will not be opened, and needs no key.
+
+    Its folder is made by `label_articles`: what only looks, or fails here, leaves nothing behind.
+    """
     name, options = config.backend("oracle")
-    given = context(config, f"oracle-{name}")
+    given = Context(workdir=work_dir(config, f"oracle-{name}"), root=config.workspace)
     if not asks:
         given = dataclasses.replace(given, secret=_secret_or_nothing)
     oracle: Oracle[Any] = make_backend("oracle", name, options, filter.spec, given)
@@ -82,9 +85,9 @@ class Labelling:
     store: Store | None
 
     @property
-    def spent_usd(self) -> float:
+    def spent(self) -> Spent:
         """What this question has cost so far, in all runs."""
-        return 0.0 if self.store is None else self.store.spent(self.question).usd
+        return Spent(0.0, 0.0, 0) if self.store is None else self.store.spent(self.question)
 
     def older(self) -> list[Older]:
         """Labels that answer another question, and so are not used."""
@@ -136,13 +139,17 @@ def label_articles(
     max_cost_usd: float | None = None,
     progress: Callable[[LabelReport], None] = lambda _: None,
     stop: Callable[[], bool] = _never,
+    new_store: Callable[[Path], None] = lambda _: None,
 ) -> LabelReport:
-    """Have the configured oracle label the articles."""
+    """Have the configured oracle label the articles. `new_store` is called before a label store is made."""
     name, oracle = make_oracle(config, filter)
     settings = LabelSettings(
         **config.settings.label.model_dump(), limit=limit, max_cost_usd=max_cost_usd, retry_failed=retry_failed
     )
     try:
+        work_dir(config, f"oracle-{name}").mkdir(parents=True, exist_ok=True)
+        if not store_file.exists():
+            new_store(store_file)
         with Store(store_file) as store:
             report = label(
                 filter,
@@ -172,18 +179,19 @@ def prepare_labels(
     files: Sequence[str] = (),
     exclude: Sequence[str] = (),
     oracle: str | None = None,
+    model: str | None = None,
     mix_oracles: bool = False,
     seed: int = 0,
 ) -> tuple[PrepareReport, Rejects]:
     """Split the labels of `files`, or else of the store. The rejected lines of `files` come with the report."""
     if files:
         rejects = rejects_beside(files, out)
-        rows, variant = _of_oracle(read_labelled(files, filter.spec, rejects), oracle), {}
+        rows, variant = _of_oracle(read_labelled(files, filter.spec, rejects), oracle, model), {}
     else:
         rejects = Rejects()
         configured = config.backends.get("oracle", {}).get("use")
         variant = _variant(config, filter) if oracle in (None, configured) else {}
-        rows = _from_store(filter, store_file, variant, oracle)
+        rows = _of_oracle(_from_store(filter, store_file, variant), oracle, model)
     try:
         kept = _without(filter, rows, exclude)
         report = prepare(filter, kept, out, variant=variant, mix_oracles=mix_oracles, seed=seed)
@@ -210,9 +218,7 @@ def _variant(config: Config, filter: Filter) -> dict[str, Any]:
     return variant
 
 
-def _from_store(
-    filter: Filter, file: Path, variant: dict[str, Any], oracle: str | None
-) -> Iterator[tuple[Article, Label]]:
+def _from_store(filter: Filter, file: Path, variant: dict[str, Any]) -> Iterator[tuple[Article, Label]]:
     request_hash = filter.request_hash(variant)
     with Store(file, create=False) as store:
         there = [c for c in store.questions() if c.labels]
@@ -220,22 +226,26 @@ def _from_store(
             others = sum(c.labels for c in there if c.question.filter_name.split(" ")[0] == filter.name)
             older = f"; {others} labels answer another rubric of {filter.name}" if others else ""
             raise InputError(f"holds no labels for this rubric{older}", where=file, fix="Run filterkit label first")
-        rows = ((r.article, Label(r.scores, r.evidence, r.oracle, r.model)) for r in store.labelled(request_hash))
-        yield from _of_oracle(rows, oracle)
+        for row in store.labelled(request_hash):
+            yield row.article, Label(row.scores, row.evidence, row.oracle, row.model)
 
 
-def _of_oracle(rows: Iterable[tuple[Article, Label]], oracle: str | None) -> Iterator[tuple[Article, Label]]:
-    """The rows of one oracle. InputError when there are rows, but none of it."""
+def _of_oracle(
+    rows: Iterable[tuple[Article, Label]], oracle: str | None, model: str | None
+) -> Iterator[tuple[Article, Label]]:
+    """The rows of one oracle and model. InputError when there are rows, but none of them."""
     others: set[str] = set()
     found = False
     for row in rows:
-        if oracle is None or row[1].oracle == oracle:
+        by = row[1]
+        if oracle in (None, by.oracle) and model in (None, by.model):
             found = True
             yield row
         else:
-            others.add(row[1].oracle or "unknown")
+            others.add(f"{by.oracle or 'unknown'} {by.model or ''}".strip())
     if others and not found:
-        raise InputError(f"no label is of oracle {oracle!r}; there are labels of {', '.join(sorted(others))}")
+        asked = " and ".join(f"{kind} {name!r}" for kind, name in (("oracle", oracle), ("model", model)) if name)
+        raise InputError(f"no label is of {asked}; there are labels of {', '.join(sorted(others))}")
 
 
 def _without(

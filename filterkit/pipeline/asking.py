@@ -9,11 +9,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from filterkit.contracts import Oracle
-from filterkit.errors import BackendError, Fatal, FilterkitError, RateLimited, Refused, StoppedEarly, Transient
+from filterkit.errors import (
+    BackendError,
+    Fatal,
+    FilterkitError,
+    RateLimited,
+    Refused,
+    StoppedEarly,
+    Transient,
+    Unreachable,
+)
 from filterkit.filters import Filter
 from filterkit.pipeline.pricing import Pricing
 from filterkit.pipeline.question import Requests
-from filterkit.records import Label, Reply, Usage
+from filterkit.records import Label, Reply, Usage, plausible, plausible_usd
 from filterkit.reply import BadReply, parse_reply, same_model
 from filterkit.store import Outcome, Result
 
@@ -22,8 +31,9 @@ from filterkit.store import Outcome, Result
 class Answer:
     """What one request brought.
 
-    again: asking once more may help; wait_s: how long the provider asks to wait before; ends_run: no further
-    request can succeed, and why. cost_usd None: unknown. model_version None: there was no reply.
+    again: asking once more may help; unreachable: no connection was made; wait_s: how long the provider asks to wait
+    before; ends_run: no further request can succeed, and why. cost_usd None: unknown. model_version None: there was
+    no reply.
     """
 
     result: Result
@@ -34,6 +44,7 @@ class Answer:
     model_version: str | None = None
     latency_s: float = 0.0
     again: bool = False
+    unreachable: bool = False
     wait_s: float | None = None
     ends_run: FilterkitError | None = None
 
@@ -82,9 +93,10 @@ class Asker:
     def _judge(self, reply: Reply, latency_s: float, server_s: float) -> Answer:
         version = reply.model_version
         rerouted = not self._is_asked_model(version)
-        cost = self._pricing.cost_usd(reply.usage, server_s, rerouted_to=version if rerouted else None)
+        usage = plausible(reply.usage)  # an odd report must not cost the reply, nor those that are stored with it
+        cost = plausible_usd(self._pricing.cost_usd(usage, server_s, rerouted_to=version if rerouted else None))
         said: dict[str, Any] = {
-            "usage": reply.usage,
+            "usage": usage,
             "cost_usd": cost,
             "model_version": version,
             "latency_s": latency_s,
@@ -140,8 +152,16 @@ class Asker:
         if isinstance(error, TimeoutError):
             return Answer("transient", f"no answer within {self._requests.timeout_s:g} s", again=True)
         if isinstance(error, BackendError | OSError):
-            unbilled = isinstance(error, Transient) and error.unbilled
-            return Answer("transient", what, cost_usd=0.0 if unbilled else None, again=True)
+            if not isinstance(error, Transient):
+                return Answer("transient", what, again=True)
+            return Answer(
+                "transient",
+                what,
+                cost_usd=0.0 if error.unbilled else None,
+                again=True,
+                unreachable=isinstance(error, Unreachable),
+                wait_s=error.retry_after_s,
+            )
         if isinstance(error, FilterkitError):  # a missing key, a wrong option: the user's to mend
             return Answer("fatal", what, cost_usd=0.0, ends_run=error)
         return Answer("broken", f"the oracle {self._name} failed: {type(error).__name__}: {what}")

@@ -51,7 +51,7 @@ class Books:
         committed: Callable[[list[Ended]], None],
     ) -> None:
         self.question, self.store, self.pricing, self.committed = question, store, pricing, committed
-        self._concurrency, self._max_usd, self._lease_s = settings.concurrency, settings.max_cost_usd, settings.lease_s
+        self._max_usd, self._lease_s = settings.max_cost_usd, settings.lease_s
         self._retry_failed_before = time.time() if settings.retry_failed else None
         self.open_attempts = 0
         self.failed = False
@@ -89,7 +89,7 @@ class Books:
 
     def reserve_usd(self, asked: Asked) -> float | None:
         """What an attempt counts until its cost is known."""
-        return self.pricing.reserve_usd(asked.tokens, self._concurrency)
+        return self.pricing.reserve_usd(asked.tokens)
 
     def take_back(self, attempt: int) -> None:
         """An attempt whose request never left."""
@@ -135,9 +135,8 @@ class Books:
             ended.resume(attempt)
 
     def _store(self, batch: list[Ended], unsent: list[int]) -> list[int | None]:
-        if unsent:
-            self.store.release(unsent)
-        return self.store.complete([ended.outcome for ended in batch], max_usd=self._max_usd)
+        outcomes = [ended.outcome for ended in batch]
+        return self.store.complete(outcomes, max_usd=self._max_usd, unsent=unsent, owner=self.owner)
 
     def commit_rest(self) -> None:
         """What is not stored yet, after an error or an interruption: replies that were paid for. Raises as before."""

@@ -7,6 +7,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from filterkit.contracts import Oracle
@@ -14,7 +15,8 @@ from filterkit.errors import FilterkitError, StoppedEarly
 from filterkit.filters import Filter
 from filterkit.pipeline.asking import Answer, Asker
 from filterkit.pipeline.books import Books, Ended
-from filterkit.pipeline.pace import Pace
+from filterkit.pipeline.health import Health
+from filterkit.pipeline.pace import LONGEST_PAUSE_S, Pace
 from filterkit.pipeline.pricing import Pricing
 from filterkit.pipeline.settings import LabelSettings
 from filterkit.pipeline.tally import Asked, LabelReport, Tally
@@ -24,11 +26,14 @@ from filterkit.store import Key, Question, State, Store
 
 CHUNK_ARTICLES = 500
 CHUNK_CHARS = 4_000_000
+CHUNK_S = 0.5
 POLL_S = 0.2  # how often another labeller's progress is looked at
 
 
 class Run:
     """One run of one labeller."""
+
+    reader: ThreadPoolExecutor
 
     def __init__(
         self,
@@ -52,23 +57,25 @@ class Run:
             tokens_per_minute=settings.tokens_per_minute,
             pause_s=settings.backoff_s,
         )
-        self.queue: asyncio.Queue[Asked | None] = asyncio.Queue(settings.concurrency)
+        self.group = max(1, min(settings.concurrency // 4, 64))  # claimed at once: a kill counts what waits as sent
+        self.queue: asyncio.Queue[Asked | None] = asyncio.Queue(self.group)
         self.elsewhere: list[Asked] = []
         self.opened = False
         self.ending = asyncio.Event()  # finish what is in flight, begin nothing
         self.over = asyncio.Event()  # nothing is in flight any more
-        self.problem: FilterkitError | None = None
-        self.limited_since: float | None = None
+        self.problem: Exception | None = None
+        self.health = Health(settings.patience_s)
 
     async def all(self, articles: Iterable[Article], oracle: Oracle[Any], asker: Asker) -> LabelReport:
         """The whole run."""
         rows = iter(itertools.islice(articles, self.settings.limit))
-        with self.books.opened():
+        with self.books.opened(), ThreadPoolExecutor(1, "filterkit-reader") as self.reader:
             try:
                 await self._work_together(rows, oracle, asker)
             except BaseExceptionGroup as group:
                 raise _first(group) from group
             finally:
+                self._take_back_queued()
                 self._commit_rest()
                 if self.opened:
                     await oracle.aclose()
@@ -87,7 +94,13 @@ class Run:
             self.over.set()
             self.books.finish()
 
-    def _end(self, problem: FilterkitError | None) -> None:
+    def _take_back_queued(self) -> None:
+        while not self.queue.empty():
+            asked = self.queue.get_nowait()
+            if asked is not None:
+                self.books.take_back(asked.attempt)
+
+    def _end(self, problem: Exception | None) -> None:
         self.problem = self.problem or problem
         self.ending.set()
         self.pace.close()
@@ -104,34 +117,36 @@ class Run:
     async def _feed(self, rows: Iterable[Article], oracle: Oracle[Any]) -> None:
         try:
             while not self.ending.is_set():
-                chunk = await self.books.do(self._read_chunk, rows)
-                if not chunk:
+                found = await asyncio.get_running_loop().run_in_executor(self.reader, self._read_chunk, rows)
+                if not found:
                     break
-                questions = self._sorted_out(chunk)
+                questions = self._sorted_out(await self.books.do(self._look_up, found))
                 if questions and not self.opened:
                     self.opened = True  # what `open` began `aclose` ends, also where it failed half way
                     await oracle.open()
                 await self._claim(questions)
                 self._show()
             await self._wait_for_rest()
-        except FilterkitError as error:
+        except Exception as error:  # also of the caller's own iterator: what is in flight was paid for
             self._end(error)
         for _ in range(self.settings.concurrency):
             await self.queue.put(None)
 
-    def _read_chunk(self, rows: Iterable[Article]) -> list[tuple[Asked, State]]:
-        """Some articles put into the store, and where the question about each stands."""
+    def _read_chunk(self, rows: Iterable[Article]) -> list[tuple[Article, Asked]]:
+        """Some articles, each with its question; few where they come slowly."""
         found: list[tuple[Article, Asked]] = []
-        size = 0
+        size, began = 0, time.monotonic()
         for article in rows:
             text = sent_text(self.filter.spec, article)
             key = Key(sha256_text(text), self.settings.sample)
             found.append((article, Asked(key, text, [article.id])))
             size += len(article.content)
-            if len(found) >= CHUNK_ARTICLES or size >= CHUNK_CHARS:
+            if len(found) >= CHUNK_ARTICLES or size >= CHUNK_CHARS or time.monotonic() - began > CHUNK_S:
                 break
-        if not found:
-            return []
+        return found
+
+    def _look_up(self, found: list[tuple[Article, Asked]]) -> list[tuple[Asked, State]]:
+        """Articles put into the store, and where the question about each stands."""
         store = self.books.store
         store.put_articles(self.question, [(article, asked.key.sent_hash) for article, asked in found])
         states = store.states(self.question, [asked.key for _, asked in found])
@@ -157,22 +172,23 @@ class Run:
 
     async def _claim(self, questions: Sequence[Asked]) -> None:
         """Claim questions as the workers come to need them, and queue them; see what became of the others."""
-        size = max(1, self.settings.concurrency // 2)
-        for start in range(0, len(questions), size):
-            group = list(questions[start : start + size])
+        for start in range(0, len(questions), self.group):
+            group = list(questions[start : start + self.group])
             while group and not self.ending.is_set():
                 self.tally.changed.clear()
                 group = await self._claim_group(group)
                 if group:
-                    await self._wait_for_money()
+                    await self._wait_for_money(group)
 
     async def _claim_group(self, group: list[Asked]) -> list[Asked]:
         """Claim and queue what may be asked now; returns what the budget does not allow yet."""
         unaffordable: list[Asked] = []
-        for asked, state in zip(group, await self.books.claim(group), strict=True):
+        states = await self.books.claim(group)
+        for asked, state in zip(group, states, strict=True):
+            asked.attempt = state.attempt or 0
+        for asked, state in zip(group, states, strict=True):
             if state.attempt is not None:
-                asked.attempt = state.attempt
-                await self.queue.put(asked)
+                await self._queue(asked, group)
             elif state.kind == "elsewhere":
                 self.elsewhere.append(asked)
             elif state.kind == "unaffordable":
@@ -181,19 +197,31 @@ class Run:
                 self.tally.found(asked, state, self.books.owner.id)
         return unaffordable
 
-    async def _wait_for_money(self) -> None:
+    async def _queue(self, asked: Asked, group: list[Asked]) -> None:
+        try:
+            await self.queue.put(asked)
+        except asyncio.CancelledError:
+            for other in group[group.index(asked) :]:
+                if other.attempt:
+                    self.books.take_back(other.attempt)
+            raise
+
+    async def _wait_for_money(self, group: list[Asked]) -> None:
         """What comes back costs less than it reserved, and may free enough for another request; else the run ends."""
         if self.books.open_attempts:
             await self.tally.changed.wait()
             return
         spent = await self.books.do(self.books.store.spent, self.question)
         cap = self.settings.max_cost_usd or 0.0
+        reserves = [self.books.reserve_usd(asked) for asked in group]
+        least = min((usd for usd in reserves if usd is not None), default=None)
         what = (
             f"the budget of ${cap:.4f} for this rubric, oracle and model is used up: ${spent.usd:.4f} in all runs"
             f"{f', ${spent.held_usd:.4f} of it for requests whose cost is unknown' if spent.held_usd else ''}"
-            "; one more request could break it"
+            f"{f', and the next request may cost ${least:.4f}' if least else ''}"
         )
-        self._end(StoppedEarly(what, fix="Give a higher --max-cost to go on; what was labelled is kept"))
+        enough = f", {spent.usd + least:.4f} at least" if least else ""
+        self._end(StoppedEarly(what, fix=f"Give a higher --max-cost to go on{enough}; what was labelled is kept"))
 
     async def _wait_for_rest(self) -> None:
         """Until every question is settled. Those in flight elsewhere are labelled there or, if that one dies, here."""
@@ -213,7 +241,11 @@ class Run:
 
     async def _ask(self, asked: Asked, asker: Asker) -> bool:
         """Send one request. True when the question is to be asked again at once, its pause being over."""
-        round_ = await self.pace.enter(asked.tokens)
+        try:
+            round_ = await self.pace.enter(asked.tokens)
+        except asyncio.CancelledError:
+            self.books.take_back(asked.attempt)
+            raise
         if round_ is None or self._told_to_stop():
             self.books.take_back(asked.attempt)
             return False
@@ -224,7 +256,8 @@ class Run:
             return False
         answer = await asker.ask(asked.attempt, asked.text, asked.correction, server_s=self.pace.server_s)
         self._came_back(asked, answer, round_)
-        last = not answer.again or asked.tries >= self.settings.max_attempts
+        too_long = answer.result == "transient" and (answer.wait_s or 0.0) > self.settings.patience_s
+        last = not answer.again or too_long or asked.tries >= self.settings.max_attempts
         final = last and answer.label is None and answer.ends_run is None
         again = not last and not self.ending.is_set()
         reserve = self.books.reserve_usd(asked) if again else None
@@ -237,7 +270,11 @@ class Run:
             return False
         asked.attempt = attempt
         if answer.result == "transient":
-            await _event(self.ending, self._pause_s(asked))
+            try:
+                await _event(self.ending, self._pause_s(asked, answer))
+            except asyncio.CancelledError:
+                self.books.take_back(asked.attempt)
+                raise
         return True
 
     def _came_back(self, asked: Asked, answer: Answer, round_: int) -> None:
@@ -245,31 +282,23 @@ class Run:
         used = (answer.usage.input or 0) + (answer.usage.output or 0) if answer.usage else 0
         self.pace.leave(round_, limited=limited, wait_s=answer.wait_s, tokens=used - asked.tokens if used else 0)
         self.tally.answered(answer.result, answer.error)
-        asked.tries += not limited
+        counts, problem = self.health.hear(asked.key, answer)
+        asked.tries += counts
+        asked.troubles += answer.result == "transient"
         asked.correction = correction_text(answer.error) if answer.result == "bad" else ""
-        if answer.ends_run is not None:
-            self._end(answer.ends_run)
-        self._note_limit(limited)
+        if problem is not None:
+            self._end(problem)
 
     def _leave_for_later(self, asked: Asked) -> None:
         """Another labeller may have the question, or there is no money now: the feeder looks again at the end."""
         self.elsewhere.append(asked)
         self.tally.changed.set()
 
-    def _note_limit(self, limited: bool) -> None:
-        if not limited:
-            self.limited_since = None
-            return
-        now = time.monotonic()
-        self.limited_since = self.limited_since or now
-        if now - self.limited_since > self.settings.patience_s:
-            what = f"the provider has answered nothing but 'too many requests' for {self.settings.patience_s:g} s"
-            self._end(StoppedEarly(what, fix="Run the same command again later; what was labelled is kept"))
-
-    def _pause_s(self, asked: Asked) -> float:
-        """Exponential, jittered so that workers do not come back all at once."""
-        doubled = self.settings.backoff_s * 2.0 ** min(asked.tries - 1, 30)
-        return min(60.0, doubled) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+    def _pause_s(self, asked: Asked, answer: Answer) -> float:
+        """Exponential, jittered so that workers do not come back all at once; never less than the provider asks."""
+        doubled = self.settings.backoff_s * 2.0 ** min(asked.troubles - 1, 30)
+        pause_s = min(LONGEST_PAUSE_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+        return max(pause_s, answer.wait_s or 0.0)
 
     # The books, and the watch
 
@@ -296,7 +325,10 @@ class Run:
 
     def _show(self) -> None:
         self.tally.report.in_flight, self.tally.report.window = self.pace.in_flight, int(self.pace.window)
-        self.progress(self.tally.report)
+        try:
+            self.progress(self.tally.report)
+        except Exception as error:
+            self._end(error)
 
     async def _watch(self) -> None:
         """Ask whether to stop, and keep the lease alive."""

@@ -27,8 +27,8 @@ class Estimate:
 
     read = already + failed_before + duplicates + to_ask. already: labelled before; failed_before: failed finally, and
     not to be asked again; duplicates: with the text of another one; to_ask: questions, of which `again` were labelled
-    under other questions about the same filter. short: to be asked although under SHORT_CHARS characters; shortened:
-    to be asked without their end or middle, as the filter says.
+    under other questions about the same filter, again_changed of them under another rubric. short: to be asked
+    although under SHORT_CHARS characters; shortened: to be asked without their end or middle, as the filter says.
 
     request_tokens are the input tokens of all requests, text by text: `counted` by the oracle, or else estimated.
     input_tokens and output_tokens are to be expected, most_output_tokens where every answer is as long as may be.
@@ -43,6 +43,7 @@ class Estimate:
     duplicates: int = 0
     to_ask: int = 0
     again: int = 0
+    again_changed: int = 0
     short: int = 0
     shortened: int = 0
     request_tokens: int = 0
@@ -108,13 +109,12 @@ def estimate(
 
 
 def older_labels(store: Store, question: Question) -> list[Older]:
-    """What else the store holds of this filter, where it is more than of `question` itself; empty when it is not.
+    """What else the store holds of this filter. An estimate tells whether any of it is about the articles at hand.
 
     First labels of other rubrics (or settings), then labels of this very rubric by another oracle or model.
     """
     counts = store.of_filter(question.filter_name.split(" ")[0])
-    mine = sum(c.labels for c in counts if c.question == question)
-    others = [c for c in counts if c.question != question and c.labels > mine]
+    others = [c for c in counts if c.question != question and c.labels]
     same = [c for c in others if c.question.request_hash == question.request_hash]
     changed = [c for c in others if c.question.request_hash != question.request_hash]
     return [Older(kind, group) for kind, group in ((False, changed), (True, same)) if group]
@@ -136,7 +136,7 @@ class _Walk:
     ) -> None:
         self._spec, self._pricing, self._question, self._store = filter.spec, pricing, question, store
         self._retry_failed, self._each, self._result = retry_failed, each, result
-        self._older = [count.question for group in older for count in group.counts]
+        self._older = older
         self.seen = _Seen()
 
     def take(self, chunk: list[Article]) -> None:
@@ -162,7 +162,7 @@ class _Walk:
                 result.failed_before += kind == "failed"
             if self._each is not None:
                 self._each(article, sent_hash, to_ask)
-        result.again += self._labelled_elsewhere(asked)
+        self._labelled_elsewhere(asked)
 
     def _count(self, article: Article, text: str) -> None:
         result = self._result
@@ -176,13 +176,15 @@ class _Walk:
             return iter(["free"] * len(keys))
         return (state.kind for state in self._store.states(question, keys))
 
-    def _labelled_elsewhere(self, keys: list[Key]) -> int:
-        """How many of these were labelled under an older question."""
-        left = keys
-        for question in self._older:
-            kinds = self._kinds(question, left)
-            left = [key for key, kind in zip(left, kinds, strict=True) if kind != "labelled"]
-        return len(keys) - len(left)
+    def _labelled_elsewhere(self, left: list[Key]) -> None:
+        """Count which of these were labelled under an older question."""
+        for group in self._older:
+            before = len(left)
+            for count in group.counts:
+                kinds = self._kinds(count.question, left)
+                left = [key for key, kind in zip(left, kinds, strict=True) if kind != "labelled"]
+            self._result.again += before - len(left)
+            self._result.again_changed += 0 if group.same_rubric else before - len(left)
 
 
 class _Seen:

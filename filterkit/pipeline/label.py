@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from filterkit.contracts import Oracle
@@ -58,12 +59,12 @@ def label(
     asker = Asker(filter, oracle, oracle_name, pricing)
     question = question_of(filter, oracle, oracle_name)
 
-    async def work() -> LabelReport:
+    async def work(stop: Callable[[], bool]) -> LabelReport:
         run = Run(filter, question, store, settings, pricing, observe=observe, progress=progress, stop=stop)
         return await run.all(articles, oracle, asker)
 
     with _less_collecting():
-        return _in_own_loop(work)
+        return _in_own_loop(work, stop)
 
 
 @contextlib.contextmanager
@@ -80,11 +81,21 @@ def _less_collecting() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _in_own_loop(work: Callable[[], Coroutine[Any, Any, LabelReport]]) -> LabelReport:
+def _in_own_loop(
+    work: Callable[[Callable[[], bool]], Coroutine[Any, Any, LabelReport]], stop: Callable[[], bool]
+) -> LabelReport:
     """Also from within a running event loop (a notebook), which stands still meanwhile."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work())
+        return asyncio.run(work(stop))
+    interrupted = threading.Event()
     with ThreadPoolExecutor(1, "filterkit-label") as thread:
-        return thread.submit(lambda: asyncio.run(work())).result()
+        done = thread.submit(lambda: asyncio.run(work(lambda: interrupted.is_set() or stop())))
+        try:
+            while not done.done():
+                wait([done], timeout=0.2)  # without one, an interruption may not be heard
+            return done.result()
+        except BaseException:
+            interrupted.set()  # what is in flight is finished before the interruption goes on
+            raise

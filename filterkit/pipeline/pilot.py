@@ -78,7 +78,9 @@ class Rates:
 class Projection:
     """What the rest is expected to take. usd within (low_usd, high_usd) in 95 of 100 cases; None: unknown.
 
-    budget_usd: high_usd and room for the last request, which leaves only where the budget holds its worst case.
+    estimated: from what was known before, as no request of the sample was answered; budget_usd is then what one answer
+    to each costs at most. Else it is high_usd and room for the last request, which leaves only where the budget holds
+    its worst case.
     """
 
     to_ask: int
@@ -88,6 +90,7 @@ class Projection:
     budget_usd: float | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    estimated: bool = False
 
 
 @dataclass
@@ -248,8 +251,8 @@ def _rest(
     out = Projection(count)
     if not count:
         return Projection(0, 0.0, 0.0, 0.0, 0.0, 0, 0)
-    if not asked.any():
-        return out
+    if not any(t.attempts and t.scores is not None for t in told):  # imported, or all of them failed
+        return _estimated(count, count / estimate.to_ask, estimate)
     share = size / float(sizes[asked].sum())
     took = [t for t in told if t.attempts]
     tokens = _sum([t.input_tokens for t in took]), _sum([t.output_tokens for t in took])
@@ -259,8 +262,15 @@ def _rest(
         out.usd, half = project(np.array(costs, dtype=np.float64), sizes[asked], count, size)
         if half is not None:
             out.low_usd, out.high_usd = max(0.0, out.usd - half), out.usd + half
-            out.budget_usd = out.high_usd + (pricing.reserve_usd(float(sizes.max()), 1) or 0.0)
+            out.budget_usd = out.high_usd + (pricing.reserve_usd(float(sizes.max())) or 0.0)
     return out
+
+
+def _estimated(count: int, share: float, estimate: Estimate) -> Projection:
+    """A `share` of what was estimated before anything was asked."""
+    usd, most = (None if dollars is None else dollars * share for dollars in (estimate.usd, estimate.most_usd))
+    tokens = round(estimate.input_tokens * share), round(estimate.output_tokens * share)
+    return Projection(count, usd, None, None, most, *tokens, estimated=True)
 
 
 def project(

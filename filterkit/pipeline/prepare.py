@@ -59,16 +59,12 @@ def prepare(
     """Write the splits of `labelled` into `output_dir`: 80/10/10, stratified by the overall, fixed by `seed`.
 
     One text is kept once; near-duplicates, and articles that share a `group`, never straddle splits. The order of
-    `labelled` does not matter. Labels of several oracles are refused unless `mix_oracles`. Raises InputError when
-    there are fewer than 3 groups of texts.
+    `labelled` does not matter. Labels of several oracles, or of several models, are refused unless `mix_oracles`.
+    Raises InputError when there are fewer than 3 groups of texts.
     """
-    rows, duplicates = _unique(filter.spec, labelled)
-    oracles = sorted({label.oracle or "unknown" for _, label in rows})
-    if len(oracles) > 1 and not mix_oracles:
-        raise ConfigError(
-            f"the labels come from several oracles ({', '.join(oracles)})",
-            fix="Choose one with --oracle, or say --mix-oracles",
-        )
+    given = list(labelled)
+    oracles = _oracles([label for _, label in given], mix_oracles)
+    rows, duplicates = _unique(filter.spec, given)
     group = groups((sent_text(filter.spec, a) for a, _ in rows), [declared_group(a) for a, _ in rows])
     if len(set(group)) < 3:
         different = f"{len(set(group))} different texts among {len(rows)} labelled articles"
@@ -76,6 +72,18 @@ def prepare(
     part = _split(filter.spec, rows, group, seed)
     with locked(output_dir / ".prepare.lock", f"the splits in {output_dir}"):
         return _write(filter, rows, group, part, output_dir, dict(variant or {}), oracles, seed, duplicates)
+
+
+def _oracles(labels: Sequence[Label], mix_oracles: bool) -> list[str]:
+    """Who gave the labels. ConfigError when that is more than one model of one oracle, unless `mix_oracles`."""
+    count = Counter(f"{label.oracle or 'unknown'} {label.model or ''}".strip() for label in labels)
+    if len(count) > 1 and not mix_oracles:
+        several = ", ".join(f"{who}: {labels}" for who, labels in sorted(count.items()))
+        raise ConfigError(
+            f"the labels come from several oracles or models ({several})",
+            fix="Choose one with --oracle and --model, or say --mix-oracles",
+        )
+    return sorted({label.oracle or "unknown" for label in labels})
 
 
 @dataclass

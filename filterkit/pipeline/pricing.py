@@ -91,10 +91,10 @@ class Pricing:
             return None
         return (input_tokens * self.price.input + output_tokens * self.price.output) / 1e6 * self._charged
 
-    def reserve_usd(self, input_tokens: float, concurrency: int) -> float | None:
-        """Dollars that one attempt costs at most; None: unknown."""
+    def reserve_usd(self, input_tokens: float) -> float | None:
+        """Dollars that one attempt costs at most (on one's own server: if nothing else is in flight); None: unknown."""
         if self.price is not None and self.price.per_hour is not None:
-            return self.price.per_hour / 3600 * self._requests.timeout_s / concurrency
+            return self.price.per_hour / 3600 * self._requests.timeout_s
         most = input_tokens if self.counted else input_tokens * MOST_PER_ESTIMATE
         return self.usd(most, self._most_output)
 

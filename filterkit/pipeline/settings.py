@@ -14,7 +14,8 @@ class LabelSettings:
     first so many articles. max_cost_usd: what this question (rubric, oracle, model) may cost in all, earlier runs and
     other processes on the store included. retry_failed: ask again what failed in earlier runs. lease_s: seconds after
     which a labeller that stands still loses its questions. backoff_s: first pause before asking again, doubled each
-    time up to a minute. patience_s: seconds of nothing but "too many requests" after which the run stops.
+    time up to a minute. patience_s: seconds of nothing but "too many requests", or nothing but errors of the
+    provider, after which the run stops.
     """
 
     concurrency: int = 64

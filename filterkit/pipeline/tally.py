@@ -49,8 +49,8 @@ class LabelReport:
 class Asked:
     """One question of this run that is not settled yet, and the articles that wait for it.
 
-    tokens: of its request, about; attempt: the open one's number; tries: replies and errors so far, "too many
-    requests" aside; correction: what the next request says about the answer before.
+    tokens: of its request, about; attempt: the open one's number; tries: requests that count as attempts; troubles:
+    errors that may pass, so far; correction: what the next request says about the answer before.
     """
 
     key: Key
@@ -59,6 +59,7 @@ class Asked:
     tokens: int = 0
     attempt: int = 0
     tries: int = 0
+    troubles: int = 0
     correction: str = ""
 
 

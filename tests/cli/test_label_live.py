@@ -171,10 +171,19 @@ def test_a_dumb_terminal_gets_plain_lines(terminal: Any) -> None:
 def test_without_a_terminal_plain_lines_come_now_and_then(terminal: Any, workspace: Workspace) -> None:
     (workspace / "filterkit.yaml").write_text("label: {concurrency: 12}\n")
     done = workspace.ok(*SLOW)
-    lines = done.stderr.splitlines()
+    lines = [line for line in done.stderr.splitlines() if " labelled, " in line]
     assert re.search(r"^\d+ of 300 articles \(\d+%\); \d+ labelled, 0 already, 0 failed; .* left$", lines[0])
     assert lines[-1].startswith("300 of 300 articles (100%); 300 labelled")
     assert "\x1b" not in done.stderr
+
+
+def test_only_articles_count_and_no_speed_is_said_while_there_is_none(terminal: Any, workspace: Workspace) -> None:
+    (workspace / "filterkit.yaml").write_text("label: {concurrency: 12}\n")
+    workspace.labels([*labelled(119), b"", b"no article", *labelled(120)[119:]], "in.jsonl")
+    done = workspace.ok(*LABEL, "-O", "latency_s=1.3", code=3)
+    lines = [line for line in done.stderr.splitlines() if " labelled, " in line]
+    assert lines[-1].startswith("120 of 120 articles (100%)")
+    assert " 0.0 a second" not in done.stderr
 
 
 def changed(terminal: Any, workspace: Workspace, *more: str) -> Terminal:

@@ -201,10 +201,7 @@ def test_the_budget_holds_while_many_are_in_flight_over_a_kill_and_over_two_proc
 def test_a_quota_of_the_day_ends_it_within_a_round(make: Any) -> None:
     desk = make(requests_per_day=50, latency_s=0.02)
     desk.articles(300)
-    if desk.oracle == "gemini":
-        desk.refused(code=4, says="the quota of the day is used up")
-    else:  # OpenAI's way to say that nothing more can be had
-        desk.refused(code=2, says="oracle openai")
+    desk.refused(code=4, says="the quota of the day is used up")
     assert desk.server.answered == 50
     assert desk.server.requests <= 50 + 2 * 20
     assert len(desk.labels()) == 50

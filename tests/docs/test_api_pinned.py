@@ -10,9 +10,9 @@ API = [
     "Deployment", "Dimension", "Embedder", "Executor", "F32", "Fatal", "FilterSpec", "FilterkitError", "InputError",
     "Label", "Lock", "Model", "Options", "Oracle", "OracleOptions", "OracleRequest", "Pass", "Postfilter",
     "Prediction", "Prefilter", "Price", "RateLimited", "Refused", "Reply", "Scale", "Scorer", "Shard", "ShardResult",
-    "SpecError", "Split", "StoppedEarly", "TrainJob", "TrainedStudent", "Trainer", "Transient", "Usage", "Verdicts",
-    "Veto", "atomic_write", "fence", "hookimpl", "load_scorer", "publish_folder", "read_labelled", "run_shard",
-    "sent_text", "sha256_file",
+    "SpecError", "Split", "StoppedEarly", "TrainJob", "TrainedStudent", "Trainer", "Transient", "Unreachable",
+    "Usage", "Verdicts", "Veto", "atomic_write", "fence", "hookimpl", "load_scorer", "publish_folder",
+    "read_labelled", "run_shard", "sent_text", "sha256_file",
 ]  # fmt: skip
 
 

@@ -189,9 +189,9 @@ def test_rejects_are_counted_and_written_with_line_and_reason(tmp_path: Path) ->
     assert len(list(read_labelled([path], tiny.spec, rejects))) == 1
     rejects.close()
     assert rejects.count == 2
-    assert set(rejects.reasons) == {"malformed JSON", "missing dimension"}
+    assert set(rejects.reasons) == {"the line is cut off or malformed JSON", "missing dimension"}
     assert rejects.first is not None
-    assert rejects.first.startswith(f"{path}:2: malformed JSON")
+    assert rejects.first.startswith(f"{path}:2: the line is cut off or malformed JSON")
     assert [r["line"] for r in read_jsonl(tmp_path / "sub" / "in.rejected.jsonl")] == [2, 3]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
-from filterkit.records import Article, Price, Reply, Shard, Usage, canonical_json, sha256_text
+from filterkit.records import Article, Price, Reply, Shard, Usage, canonical_json, plausible, sha256_text
 
 
 def test_an_articles_own_fields_come_first_and_win() -> None:
@@ -50,3 +52,21 @@ def test_records_take_no_unknown_key_and_no_nan(wrong: dict[str, float]) -> None
     with pytest.raises(ValidationError):
         Shard(id="1", uri="x").id = "2"  # type: ignore[misc]
     assert Reply(text="", model_version="m").usage.output is None, "not reported is not 0"
+
+
+@pytest.mark.parametrize(
+    ("reported", "believed"),
+    [
+        ({"input": 10, "cached_input": 50, "output": 5, "thinking": 9}, {"cached_input": 10, "thinking": 5}),
+        ({"input": 10**19, "cached_input": 7, "output": -1}, {"input": None, "output": None}),
+        ({"input": 10**9, "cached_input": -3, "thinking": 10**9 + 1}, {"cached_input": None, "thinking": None}),
+        ({"cost_usd": -0.01}, {"cost_usd": None}),
+        ({"cost_usd": 9.3e9}, {"cost_usd": None}),
+        ({"input": 0, "cached_input": 0, "output": 0, "cost_usd": 0.0}, {}),
+        ({"cost_usd": 0.5, "input": 3}, {}),
+    ],
+)
+def test_usage_that_cannot_be_counts_as_not_reported(reported: dict[str, Any], believed: dict[str, Any]) -> None:
+    assert plausible(Usage(**reported)) == Usage(**{**reported, **believed})
+    odd = Usage.model_construct(input=5, cost_usd=float("nan"))
+    assert plausible(odd) == Usage(input=5)

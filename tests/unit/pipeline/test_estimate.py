@@ -194,9 +194,9 @@ def test_it_makes_no_store_and_changes_none(room):
 def test_labels_of_an_older_rubric_and_of_another_model_are_told_apart(room):
     room.label(articles(10))
     newer = room.estimate(articles(15, start=5), filter=room.rubric("Judge it better."))
-    assert (newer.to_ask, newer.again) == (15, 5)
+    assert (newer.to_ask, newer.again, newer.again_changed) == (15, 5, 5)
     other = room.estimate(articles(15, start=5), model="m-2")
-    assert (other.to_ask, other.again) == (15, 5)
+    assert (other.to_ask, other.again, other.again_changed) == (15, 5, 0)
     with Store(room.store_file) as store:
         oracle = room.oracle(model="m-2")
         [same] = older_labels(store, question_of(room.filter, oracle, "meter"))

@@ -28,6 +28,7 @@ from filterkit.errors import (
     Refused,
     StoppedEarly,
     Transient,
+    Unreachable,
 )
 from filterkit.filters import Filter, load_filter
 from filterkit.pipeline.label import LabelReport, LabelSettings, label, oracle_variant
@@ -642,3 +643,185 @@ def test_the_report_tells_tokens_models_and_errors(bench):
     assert report.versions == {"model-1-0725": 10}
     assert (report.input_tokens, report.output_tokens) == (11_000_000, 1_100_000)
     assert bench.store.spent() == (pytest.approx(11 * 0.2), 0, 0), "what the provider refused costs nothing"
+
+
+def test_while_the_provider_is_down_no_article_fails(bench, monkeypatch):
+    monkeypatch.setattr("filterkit.pipeline.health.DOWN_S", 0.02)
+    up_at = time.monotonic() + 0.4
+
+    def script(text: str, n: int) -> Any:
+        if time.monotonic() < up_at:
+            raise Transient("503", unbilled=True)
+        return GOOD
+
+    bench.oracle.script = script
+    report = bench.label(articles(20), settings={"max_attempts": 3, "backoff_s": 0.02})
+    assert (report.new, report.failed) == (20, 0)
+    assert max(bench.oracle.asked.values()) > 3
+
+
+def test_a_provider_that_stays_down_stops_the_run(bench, monkeypatch):
+    monkeypatch.setattr("filterkit.pipeline.health.DOWN_S", 0.02)
+
+    def script(text: str, n: int) -> Any:
+        raise Transient("503 overloaded", unbilled=True)
+
+    bench.oracle.script = script
+    with pytest.raises(StoppedEarly, match=r"nothing but errors for 0 s \(503 overloaded\)"):
+        bench.label(articles(500), settings={"patience_s": 0.2, "backoff_s": 0.02, "concurrency": 4})
+    assert bench.store.spent().usd == 0
+
+
+def test_articles_are_not_blamed_for_a_network_that_is_down(bench, monkeypatch):
+    monkeypatch.setattr("filterkit.pipeline.health.DOWN_S", 0.1)
+
+    def script(text: str, n: int) -> Any:
+        if not network:
+            raise Unreachable("no connection: 127.0.0.1:1")
+        return GOOD
+
+    network, bench.oracle.script = False, script
+    with pytest.raises(StoppedEarly, match=r"no connection: 127\.0\.0\.1:1.*Check network and address"):
+        bench.label(articles(50), settings={"backoff_s": 0.02})
+    assert bench.store.spent() == (0, 0, 0)
+    network = True
+    report = bench.label(articles(50))
+    assert (report.new, report.failed_before) == (50, 0)
+    up_at = time.monotonic() + 0.5
+
+    def flaky(text: str, n: int) -> Any:
+        if text != "text 50" and time.monotonic() < up_at:
+            raise Unreachable("no connection: 127.0.0.1:1")
+        return GOOD
+
+    bench.oracle.script = flaky
+    report = bench.label(articles(70), settings={"backoff_s": 0.02})
+    assert (report.new, report.failed) == (20, 0), "it had answered, so it is waited for"
+
+
+def test_a_limit_that_takes_too_long_to_wait_for_stops_the_run_at_once(bench):
+    def script(text: str, n: int) -> Any:
+        raise RateLimited("come back tomorrow", retry_after_s=86_400)
+
+    bench.oracle.script = script
+    with pytest.raises(StoppedEarly, match=r"asks to wait for 86,400 s \(come back tomorrow\)"):
+        bench.label(articles(5))
+
+
+def test_an_error_of_the_server_is_waited_for_as_it_says(bench):
+    times: list[float] = []
+
+    def script(text: str, n: int) -> Any:
+        times.append(time.monotonic())
+        if n == 1:
+            raise Transient("503", retry_after_s=0.3)
+        return GOOD
+
+    bench.oracle.script = script
+    bench.label(articles(1))
+    assert 0.3 <= times[1] - times[0] < 3
+
+
+def test_an_error_that_asks_for_a_day_costs_one_article_only(bench):
+    def script(text: str, n: int) -> Any:
+        if text == "text 3":
+            raise Transient("503", unbilled=True, retry_after_s=86_400)
+        return GOOD
+
+    bench.oracle.script = script
+    report = bench.label(articles(20))
+    assert (report.new, report.failures, bench.oracle.asked["text 3"]) == (19, [("a3", "503")], 1)
+
+
+def test_a_few_articles_that_are_always_refused_at_the_end_of_a_run_use_up_their_attempts(bench, monkeypatch):
+    monkeypatch.setattr("filterkit.pipeline.health.DOWN_S", 0.02)
+
+    def script(text: str, n: int) -> Any:
+        if text in ("text 3", "text 4"):
+            raise Transient("503", unbilled=True)
+        return GOOD
+
+    bench.oracle.script, bench.oracle.latency_s = script, 0.03
+    report = bench.label(articles(20), settings={"backoff_s": 0.03})
+    assert (report.new, report.failed) == (18, 2)
+    assert bench.oracle.asked["text 3"] == 4
+
+
+def test_an_oracle_that_is_broken_does_not_spend_a_request_on_every_article(bench):
+    def script(text: str, n: int) -> Any:
+        raise ZeroDivisionError("oops")
+
+    bench.oracle.script = script
+    with pytest.raises(FilterkitError, match=r"ZeroDivisionError: oops, at every article so far"):
+        bench.label(articles(500), settings={"concurrency": 4})
+    assert len(bench.oracle.requests) < 20
+
+
+def test_replies_are_kept_when_the_callers_iterator_or_progress_fails(bench):
+    bench.oracle.latency_s = 0.01
+
+    def broken() -> Iterable[Article]:
+        yield from articles(600)
+        raise ValueError("the caller's own")
+
+    with pytest.raises(ValueError, match="the caller's own"):
+        bench.label(broken())
+    assert len(bench.labels()) == bench.oracle.replied > 0
+
+    def progress(report: LabelReport) -> None:
+        if report.new > 50:
+            raise ValueError("cannot be shown")
+
+    with pytest.raises(ValueError, match="cannot be shown"):
+        bench.label(articles(2000), progress=progress)
+    assert len(bench.labels()) == bench.oracle.replied
+    assert bench.store.spent().unknown == bench.oracle.replied
+
+
+def test_labels_are_committed_while_articles_come_slowly(bench):
+    def slowly() -> Iterable[Article]:
+        for number, article in enumerate(articles(30)):
+            time.sleep(0.1)
+            seen.append((number, len(bench.labels()) if number == 29 else 0))
+            yield article
+
+    seen: list[tuple[int, int]] = []
+    bench.label(slowly())
+    assert seen[-1][1] >= 10
+
+
+def test_an_interrupted_notebook_stops_asking(bench):
+    bench.oracle.latency_s = 0.05
+
+    def script(text: str, n: int) -> Any:
+        if len(bench.oracle.requests) == 20:
+            signal.raise_signal(signal.SIGINT)
+        return GOOD
+
+    async def cell() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            bench.label(articles(500), settings={"concurrency": 4})
+
+    bench.oracle.script = script
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    loop = asyncio.new_event_loop()  # as a notebook's: it takes no signals
+    try:
+        loop.run_until_complete(cell())
+    finally:
+        signal.signal(signal.SIGINT, before)
+        loop.close()
+    assert len(bench.labels()) == bench.oracle.replied < 60
+
+
+def test_an_interruption_gives_back_what_was_never_sent(bench):
+    """The second Ctrl-C: what was claimed and waited counts for nothing."""
+    bench.oracle.latency_s = 0.2
+    price = {"model-1": Price(output=1e6 / 2048, **DATED)}
+
+    def script(text: str, n: int) -> Any:
+        raise KeyboardInterrupt
+
+    bench.oracle.script = script
+    with pytest.raises(KeyboardInterrupt):
+        bench.label(articles(500), settings={"concurrency": 8}, own_prices=price)
+    assert bench.store.spent().usd <= 8
