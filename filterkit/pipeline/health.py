@@ -11,7 +11,8 @@ from filterkit.store import Key
 DOWN_S = 15.0  # nothing but refusals for so long,
 DOWN_QUESTIONS = 10  # of so many questions: the provider is down
 BROKEN = 10  # so many errors of the oracle's own code before any label: all would fail
-LATER = "run the same command again later; what was labelled is kept"
+AGAIN = "Run the same command again then; what was labelled is kept"
+LATER = "Run the same command again later; what was labelled is kept"
 
 
 class Health:
@@ -48,10 +49,10 @@ class Health:
         now = time.monotonic()
         self._limited_since = self._limited_since or now
         if (answer.wait_s or 0.0) > self._patience_s:
-            return StoppedEarly(f"the provider asks to wait for {answer.wait_s:,.0f} s ({answer.error})", fix=_then())
+            return StoppedEarly(f"the provider asks to wait for {answer.wait_s:,.0f} s ({answer.error})", fix=AGAIN)
         if now - self._limited_since > self._patience_s:
-            what = f"the provider has answered nothing but 'too many requests' for {self._patience_s:g} s ({answer.error})"
-            return StoppedEarly(what, fix=LATER.capitalize())
+            only = f"nothing but 'too many requests' for {self._patience_s:g} s"
+            return StoppedEarly(f"the provider has answered {only} ({answer.error})", fix=LATER)
         return None
 
     def _refused_or_down(self, key: Key, answer: Answer) -> tuple[bool, FilterkitError | None]:
@@ -67,9 +68,5 @@ class Health:
         down = down_s > DOWN_S and len(self._refused) >= DOWN_QUESTIONS
         if never or (down_s > self._patience_s and (down or answer.unreachable)):
             what = f"the provider has answered nothing but errors for {down_s:.0f} s ({answer.error})"
-            return False, StoppedEarly(what, fix=f"Check network and address, or {LATER}")
+            return False, StoppedEarly(what, fix=f"Check network and address. {LATER}")
         return not (answer.unreachable or down), None
-
-
-def _then() -> str:
-    return LATER.capitalize().replace("later", "then")
