@@ -79,7 +79,7 @@ class Desk:
         assert process.poll() is None, "it ended before it could be killed"
 
 
-@pytest.fixture(params=["gemini", "openai"])
+@pytest.fixture(params=["gemini", pytest.param("openai", marks=pytest.mark.heavy)])
 def oracle(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+ORACLES = ("filterkit_gemini", "filterkit_openai")
 DISTS = [ROOT, *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml")), ROOT / "filters" / "uplifting"]
 
 
@@ -71,7 +72,7 @@ def test_core_alone_works_and_says_what_to_install(empty: Path, tmp_path: Path) 
 
 
 def test_demo_runs_from_the_wheels(empty: Path, wheels: Path, tmp_path: Path) -> None:
-    rest = [w for w in wheels.glob("*.whl") if not w.name.startswith("filterkit-0")]
+    rest = [w for w in wheels.glob("*.whl") if not w.name.startswith(("filterkit-0", *ORACLES))]
     run(empty / "python", "-m", "pip", "install", "-q", *rest, cwd=tmp_path)
     said = run(empty / "filterkit", "demo", cwd=tmp_path)
     assert "filterkit-demo" in said
@@ -79,3 +80,16 @@ def test_demo_runs_from_the_wheels(empty: Path, wheels: Path, tmp_path: Path) ->
     assert "not_uplifting" in said
     assert len((tmp_path / "filterkit-demo" / "verdicts.jsonl").read_text().splitlines()) == 12
     assert "uplifting" in run(empty / "filterkit", "filters", cwd=tmp_path)
+
+
+@pytest.mark.heavy
+def test_oracles_come_with_their_sdks(empty: Path, wheels: Path, tmp_path: Path) -> None:
+    run(empty / "python", "-m", "pip", "install", "-q", *(next(wheels.glob(f"{o}-*")) for o in ORACLES), cwd=tmp_path)
+    run(
+        empty / "python",
+        "-c",
+        "import filterkit_gemini.genai_client, filterkit_openai.oracle, json_repair",
+        cwd=tmp_path,
+    )
+    for name in ("gemini", "openai"):
+        assert "base_url" in run(empty / "filterkit", "plugins", "show", name, cwd=tmp_path)
