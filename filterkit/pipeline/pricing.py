@@ -50,14 +50,13 @@ class Pricing:
 
     def _find(self, model: str) -> tuple[Price | None, str]:
         names = (model, model.removeprefix("models/"), base_model_name(model))
-        tables = [self._own] if self._share is None else [self._own, self._listed]
-        for table in tables:
+        for table, share in ((self._own, 1.0), (self._listed, self._share)):
             price = next((table[name] for name in names if name in table), None)
-            if price is None:
+            if price is None or share is None:
                 continue
             if price.until and datetime.date.today() > datetime.date.fromisoformat(price.until):
                 return None, f"the known price of {model} held until {price.until}"
-            return price, ""
+            return _share_of(price, share), ""
         return None, f"no price is known for {model or 'this model'}"
 
     def require(self) -> None:
@@ -89,7 +88,7 @@ class Pricing:
         """Dollars for so many tokens, none of them cached; None: unknown, or not priced by tokens."""
         if self.price is None or self.price.per_hour is not None:
             return None
-        return (input_tokens * self.price.input + output_tokens * self.price.output) / 1e6 * self._charged
+        return (input_tokens * self.price.input + output_tokens * self.price.output) / 1e6
 
     def reserve_usd(self, input_tokens: float) -> float | None:
         """Dollars that one attempt costs at most (on one's own server: if nothing else is in flight); None: unknown."""
@@ -107,12 +106,17 @@ class Pricing:
             return None
         if price.per_hour is not None:
             return price.per_hour / 3600 * server_s
-        cost = price.cost(usage)
-        return None if cost is None else cost * self._charged
+        return price.cost(usage)
 
-    @property
-    def _charged(self) -> float:
-        return 1.0 if self._share is None else self._share
+
+def _share_of(price: Price, share: float) -> Price:
+    """A list price at the share of it that is charged."""
+    if share == 1.0:
+        return price
+    cached = None if price.cached_input is None else price.cached_input * share
+    return price.model_copy(
+        update={"input": price.input * share, "output": price.output * share, "cached_input": cached}
+    )
 
 
 def _estimate(text: str) -> float:

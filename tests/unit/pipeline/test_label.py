@@ -825,3 +825,12 @@ def test_an_interruption_gives_back_what_was_never_sent(bench):
     with pytest.raises(KeyboardInterrupt):
         bench.label(articles(500), settings={"concurrency": 8}, own_prices=price)
     assert bench.store.spent().usd <= 8
+
+
+@pytest.mark.parametrize(("share", "cost"), [(1.0, 2.0), (0.5, 1.0), (None, None)])
+def test_a_list_price_counts_at_the_share_that_is_charged_and_ones_own_as_it_is(bench, monkeypatch, share, cost):
+    monkeypatch.setattr(Scripted, "list_price_share", share)
+    report = bench.label(articles(10), prices={"model-1": PRICE})
+    assert report.cost_usd == (None if cost is None else pytest.approx(cost))
+    report = bench.label(articles(20), prices={"model-1": PRICE}, own_prices={"model-1": PRICE})
+    assert report.cost_usd == pytest.approx(2.0)
