@@ -1,11 +1,12 @@
 """What scoring costs: `filterkit score` with a lite student beside the loop one would write instead.
 
-    python benchmarks/scoring.py [--articles 1000000] [--loop-articles 2000] [--workers 1] [--kill]
+    python benchmarks/scoring.py [--articles 1000000] [--loop-articles 2000] [--words 40 80] [--workers 1] [--kill]
 
 The student learns from the installed uplifting sample. The articles are invented: shuffled words of the sample, 40 to
-80 each. Memory is that of the whole process tree, sampled ten times a second from /proc (so: Linux). The loop reads a
-line, parses it, judges that one article and writes it out; it is timed on fewer articles, and its seconds are scaled,
-which the table says. With --kill the run is killed with SIGKILL when half of it is done, and run again to its end.
+80 each unless `--words` says otherwise. Memory is that of the whole process tree, sampled ten times a second from /proc
+(so: Linux). The loop reads a line, parses it, judges that one article and writes it out; it is timed on fewer articles,
+and its seconds are scaled, which the table says. With --kill the run is killed with SIGKILL when half of it is done,
+and run again to its end.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ class Cost:
     peak_mb: float
 
 
-def invent(path: Path, n: int, words: list[str]) -> None:
-    """`n` articles of shuffled words."""
+def invent(path: Path, n: int, words: list[str], lengths: tuple[int, int]) -> None:
+    """`n` articles of shuffled words, as many of them in each as `lengths` allow."""
     draw = random.Random(7)  # noqa: S311 - the same articles every time
     with path.open("w", encoding="utf-8") as file:
         for i in range(n):
-            chosen = draw.choices(words, k=draw.randint(40, 80))
+            chosen = draw.choices(words, k=draw.randint(*lengths))
             row = {"id": f"{i:08d}", "title": " ".join(chosen[:6]), "content": " ".join(chosen), "language": "en"}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
@@ -106,12 +107,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What scoring a stream of articles costs.")
     parser.add_argument("--articles", type=int, default=1_000_000, help="articles to score (default 1,000,000)")
     parser.add_argument("--loop-articles", type=int, default=2_000, help="articles for the loop (default 2,000)")
+    parser.add_argument("--words", type=int, nargs=2, default=(40, 80), help="words of an article (default 40 to 80)")
     parser.add_argument("--workers", type=int, default=1, help="worker processes (default 1)")
     parser.add_argument("--kill", action="store_true", help="kill the run half-way and run it again")
     args = parser.parse_args()
     n, few = args.articles, min(args.articles, args.loop_articles)
-    if n < 1 or few < 1 or args.workers < 1:
+    low, high = args.words
+    if n < 1 or few < 1 or low < 1 or args.workers < 1:
         parser.error("all numbers are at least 1")
+    if low > high:
+        parser.error("--words takes the smaller number first")
     if not Path("/proc/self/statm").exists():
         sys.exit("memory is read from /proc, which this system does not have")
 
@@ -122,8 +127,8 @@ def main() -> None:
         (folder / "filterkit.yaml").write_text("trainer: {use: lite}\n")
         run([*FILTERKIT, "prepare", FILTER, "--labels", str(labels), "--output-dir", "data"], folder)
         run([*FILTERKIT, "train", FILTER, "--data-dir", "data", "--output-dir", "student"], folder)
-        invent(folder / "articles.jsonl", n, words)
-        invent(folder / "few.jsonl", few, words)
+        invent(folder / "articles.jsonl", n, words, (low, high))
+        invent(folder / "few.jsonl", few, words, (low, high))
 
         score = [*FILTERKIT, "score", FILTER, "--student", "student", "--articles", "articles.jsonl"]
         score += ["--output", "verdicts.jsonl", "-O", f"workers={args.workers}"]
@@ -138,7 +143,7 @@ def main() -> None:
         loop = run([sys.executable, "-c", LOOP, "student", "few.jsonl", "loop.jsonl"], folder)
         rows.append(("a loop, article by article", few, few, loop))
 
-        print(f"{n:,} articles of 40 to 80 words, {args.workers} worker(s); ", end="")
+        print(f"{n:,} articles of {low} to {high} words, {args.workers} worker(s); ", end="")
         print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
         print(f"{'':38} {'seconds':>9} {'rows/s':>9} {'peak MB':>9}")
         for what, measured, judged, cost in rows:

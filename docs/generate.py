@@ -167,9 +167,14 @@ def _api() -> Iterator[str]:
     yield from _outline(student.Student)
     yield show_dataclass(student.Verdict, 3)
     yield show_dataclass(validate.Evaluation, 3)
-    for model in (*models_in(metrics.Metrics), *models_in(calibrator.Calibrator)):
+    for model in dict.fromkeys(
+        one
+        for root in (metrics.Metrics, calibrator.Calibrator, calibrator.OverallInterval)
+        for one in models_in(root)
+    ):
         yield show_model(model, 3)
-    yield "### Calibrator.apply\n\n" + doc(calibrator.Calibrator.apply)
+    for method in (calibrator.Calibrator.apply, calibrator.Calibrator.interval):
+        yield f"### {method.__qualname__}\n\n" + doc(method)
     yield "## filterkit.api"
     yield "What plugins import. More on each in [contracts](contracts.md) and [errors](errors.md)."
     rows = []
@@ -213,7 +218,7 @@ def _errors() -> Iterator[str]:
 def _files() -> Iterator[str]:
     yield "## data.json\n\nBeside the splits that `filterkit prepare` wrote."
     yield show_model(data.DataFile, 3)
-    ELSEWHERE.update(FilterSpec="filter-yaml.md", Calibrator="api.md")
+    ELSEWHERE.update(FilterSpec="filter-yaml.md", Calibrator="api.md", OverallInterval="api.md")
     yield "## filterkit.json\n\nThe manifest of a student's folder."
     for model in models_in(manifest.Manifest):
         if model.__module__ not in ("filterkit.spec", "filterkit.calibrator"):

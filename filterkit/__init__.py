@@ -9,7 +9,7 @@ from filterkit._lazy import lazy
 if TYPE_CHECKING:
     from filterkit.filters import load_filter
     from filterkit.pipeline.calibrate import fit_calibrator
-    from filterkit.pipeline.validate import evaluate
+    from filterkit.pipeline.evaluate import evaluate
     from filterkit.student import load_student
 
 __version__ = "0.1.0"
@@ -20,7 +20,7 @@ __getattr__ = lazy(
     {
         "load_filter": "filterkit.filters",
         "load_student": "filterkit.student",
-        "evaluate": "filterkit.pipeline.validate",
+        "evaluate": "filterkit.pipeline.evaluate",
         "fit_calibrator": "filterkit.pipeline.calibrate",
     },
 )

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from filterkit.errors import ConfigError
 from filterkit.filters import explain
 from filterkit.records import Price
-from filterkit.spec import FilterSpec, Gates
+from filterkit.spec import UPPER_LIMITS, FilterSpec, Gates
 from filterkit.yamlfile import Loc, line_of, load
 
 FILE_NAME = "filterkit.yaml"
@@ -102,7 +102,8 @@ class Config:
             return spec.gates, []
         merged = spec.gates.model_copy(update=own.model_dump(exclude_unset=True))
         looser = []
-        for name, sign in (("mae", 1), ("median_gain", -1)):
+        for name in Gates.model_fields:
+            sign = 1 if name in UPPER_LIMITS else -1
             was, now = getattr(spec.gates, name), getattr(merged, name)
             if was is not None and (now is None or sign * now > sign * was):
                 looser.append(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from filterkit.calibrator import Calibrator
+from filterkit.calibrator import Calibrator, OverallInterval
 from filterkit.errors import ArtifactError, FilterkitError
 from filterkit.files import inside, read_json, sha256_file, temporary_name, write_json
 from filterkit.filters import explain
@@ -45,17 +45,33 @@ class DataInfo(Record):
 
 
 class Gate(Record):
-    """One gate's answer: what was measured, what was asked for."""
+    """One gate's answer: what was measured, the end of its interval that was compared (`bound`), what was asked for.
+
+    `why` says what the figure is, or why there is none.
+    """
 
     name: str
     value: float | None
+    bound: float | None
     limit: float
     passed: bool
     why: str
 
 
+class Forced(Record):
+    """A student that was shipped although its gates did not allow it: why somebody did, and what the gates said."""
+
+    reason: str
+    gates: str
+    at: datetime
+
+
 class GateRecord(Record):
-    """What validation said, bound to the student, the policy and the data it was said of."""
+    """What validation said, bound to the student, the policy and the data it was said of.
+
+    `left_out`: gates that are asked for but mean nothing here, with the reason. `loosened`: in words, the gates of
+    the filter that a workspace made easier.
+    """
 
     student_hash: str
     policy_hash: str
@@ -63,6 +79,8 @@ class GateRecord(Record):
     method: str
     at: datetime
     gates: tuple[Gate, ...]
+    left_out: dict[str, str] = {}
+    loosened: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -90,9 +108,11 @@ class Manifest(Record):
     trainable: int | None = None
     total: int | None = None
     calibrator: Calibrator
+    overall_interval: OverallInterval = OverallInterval()
     data: DataInfo
     metrics: dict[str, Any] | None = Field(None)
     gates: GateRecord | None = Field(None)
+    forced: Forced | None = Field(None)
     packages: dict[str, str] = {}
     created: datetime
 

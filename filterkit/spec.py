@@ -52,6 +52,15 @@ class Dimension(Part):
     )
     description: str = Field("", description="one line that says what is asked")
     anchors: dict[float, str] = Field({}, description="what some points of the scale mean")
+    threshold: float | None = Field(
+        None, description="a flag is set at or above this score; default: the middle of the scale"
+    )
+
+    @model_validator(mode="after")
+    def _threshold_of_a_flag(self) -> Dimension:
+        if self.threshold is not None and self.role != "flag":
+            raise ValueError("only a flag has a threshold (the filter's own `threshold` is on the overall)")
+        return self
 
     @model_validator(mode="after")
     def _flag_weighs_nothing(self) -> Dimension:
@@ -111,7 +120,10 @@ class Choice(BaseModel):
 
 
 class Gates(Part):
-    """What `validate` must show before `deploy` ships a student."""
+    """What `validate` must show before `deploy` ships a student; null switches a gate off.
+
+    What is compared is the worse end of the 95 % interval of the figure, not the figure itself.
+    """
 
     mae: float | None = Field(
         1.0, gt=0, description="mean absolute error over scored dimensions below this, in scale units"
@@ -119,6 +131,23 @@ class Gates(Part):
     median_gain: float | None = Field(
         0.05, ge=0, lt=1, description="MAE lower than the constant median's by at least this share"
     )
+    spearman: float | None = Field(
+        0.3, ge=-1, lt=1, description="rank correlation, mean over scored dimensions, at least this"
+    )
+    top_recall: float | None = Field(
+        0.3, ge=0, lt=1, description="share of the oracle's best tier that the student puts there too, at least this"
+    )
+    coverage: float | None = Field(
+        0.75, ge=0, lt=0.9, description="share of labels inside of the 90 % prediction intervals, at least this"
+    )
+    f1: float | None = Field(None, ge=0, lt=1, description="F1 at the filter's `threshold`, at least this")
+    unknown_labels: float | None = Field(
+        0.0, ge=0, lt=1, description="share of the judged labels that are missing, at most this"
+    )
+
+
+UPPER_LIMITS = ("mae", "unknown_labels")
+"""Gates whose figure must be small; that of all others must be large."""
 
 
 class FilterSpec(Part):
@@ -142,6 +171,9 @@ class FilterSpec(Part):
     postfilter: Choice = Field(Choice(use="overall"), description="what turns scores into verdicts")
     oracle: Choice | None = Field(None, description="default oracle")
     trainer: Choice | None = Field(None, description="default trainer of the student")
+    threshold: float | None = Field(
+        None, description="an overall of this or more means yes; validation then reports precision, recall and F1"
+    )
     gates: Gates = Field(Gates(), description="what a student must show before it ships")
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
@@ -183,6 +215,7 @@ class FilterSpec(Part):
                     "weights": {d.name: d.weight for d in self.dimensions},
                     "postfilter": self.postfilter.model_dump(),
                     "gates": self.gates.model_dump(),
+                    "thresholds": [self.threshold, *(d.threshold for d in self.dimensions)],
                 }
             )
         )
@@ -218,6 +251,13 @@ def problems(spec: FilterSpec) -> list[Problem]:
                     f"anchor {anchor:g} of {dimension.name!r} lies outside of the scale",
                 )
             )
+        if dimension.threshold is not None and not spec.scale.min <= dimension.threshold <= spec.scale.max:
+            what = f"threshold {dimension.threshold:g} of {dimension.name!r} lies outside of the scale"
+            found.append(Problem(("dimensions", index, "threshold"), what))
+    if spec.threshold is not None and not spec.scale.min <= spec.threshold <= spec.scale.max:
+        found.append(Problem(("threshold",), f"threshold {spec.threshold:g} lies outside of the scale"))
+    if spec.gates.f1 is not None and spec.threshold is None:
+        found.append(Problem(("gates", "f1"), "gate f1 needs the filter's `threshold`"))
     if not spec.scored:
         found.append(Problem(("dimensions",), "at least one dimension must have the role score"))
     else:

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from filterkit.contracts import Context, Postfilter, Prefilter, Scorer
-from filterkit.errors import ArtifactError
+from filterkit.errors import ArtifactError, PluginError
 from filterkit.filters import Filter, load_filter
+from filterkit.forced import tell_forced
 from filterkit.io import to_article
+from filterkit.look import Look as Look
 from filterkit.manifest import Manifest, load_manifest
 from filterkit.options import make_backend
 from filterkit.prompt import student_text
@@ -35,7 +38,9 @@ class Verdict:
     prefilter held the article back.
 
     scores: dimension -> calibrated score; overall after caps; tier None where there are none; reasons: names
-    of the rules that applied.
+    of the rules that applied. overall_interval: where the oracle's overall most likely lies after the caps, those in
+    doubt included; sure: whether all of it lies in one tier. Both None where the student knows no interval, sure also
+    without tiers.
     """
 
     article: Article
@@ -46,19 +51,31 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     error: str | None = None
     blocked: bool = False
+    overall_interval: tuple[float, float] | None = None
+    sure: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that a verdict adds to its article."""
         out: dict[str, Any] = {
             "scores": dict(self.scores),
             "overall": self.overall,
+            "overall_interval": None if self.overall_interval is None else list(self.overall_interval),
             "tier": self.tier,
+            "sure": self.sure,
             "passed": self.passed,
             "reasons": list(self.reasons),
         }
         if self.error is not None:
             out["error"] = self.error
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """The overall's interval [n, 2] under the policy's caps, and whether all of it lies in one tier [n]."""
+
+    under_caps: F32
+    sure: NDArray[np.bool_] | None
 
 
 def load_scorer(folder: str | Path, *, device: str = "auto", threads: int | None = None) -> Scorer:
@@ -129,7 +146,7 @@ class Student:
             blocks = self._blocks(batch)
             open_ones = [a for a, block in zip(batch, blocks, strict=True) if block is None]
             prediction = self.predict(open_ones)
-            judged = self.rows(open_ones, prediction, self.decide(open_ones, prediction.scores))
+            judged = self._rows(open_ones, prediction, *self._judged(open_ones, prediction.scores))
             for article, block in zip(batch, blocks, strict=True):
                 if block is None:
                     yield next(judged)
@@ -145,13 +162,37 @@ class Student:
 
     def predict(self, articles: Sequence[Article]) -> Prediction:
         """Calibrated predictions for n articles, inside the scale. An article without content is a failed row."""
+        raw = self._raw(articles)
+        return Prediction(self.calibrate(raw.scores), errors=raw.errors)
+
+    def look(self, articles: Sequence[Article]) -> Look:
+        """All that the student says of n articles: scores before and after calibration, intervals, how sure it is.
+
+        Not sure of anything (`sure` None) where the filter's postfilter is not installed.
+        """
+        raw = self._raw(articles).scores
+        scores = self.calibrate(raw)
+        try:
+            around = self._judged(articles, scores)[1]
+        except PluginError:
+            around = None
+        return Look(
+            raw=raw,
+            scores=scores,
+            intervals=self.intervals(scores),
+            overall_intervals=self.overall_intervals(scores),
+            sure=None if around is None else around.sure,
+        )
+
+    def _raw(self, articles: Sequence[Article]) -> Prediction:
+        """Uncalibrated predictions for n articles; failed rows are NaN, with their reason."""
         texts = [student_text(self.spec, a) for a in articles]
         step = max(1, self.scorer.max_batch)
         scores = np.full((len(texts), len(self.spec.names)), np.nan, dtype=np.float32)
         errors: dict[int, str] = {}
         for start in range(0, len(texts), step):
             part = self.scorer.predict(self.scorer.encode(texts[start : start + step]))
-            scores[start : start + step] = self.calibrate(part.scores)
+            scores[start : start + step] = part.scores
             errors.update({start + row: why for row, why in part.errors.items()})
         for row, article in enumerate(articles):
             if not article.content.strip():
@@ -171,26 +212,78 @@ class Student:
         """Weighted mean [n] of scores [n, d], before any rule."""
         return overall(scores, self._weights)
 
+    def intervals(self, scores: F32) -> F32 | None:
+        """Prediction intervals [n, d, 2] around calibrated scores [n, d], inside the scale; NaN where the calibrator
+        knows none, None where it knows none at all."""
+        calibrator = self.manifest.calibrator
+        if all(spread is None for spread in calibrator.spreads):
+            return None
+        return self._on_scale(calibrator.interval_around(scores), scores)
+
+    def overall_intervals(self, scores: F32) -> F32 | None:
+        """Prediction intervals [n, 2] of the weighted overall of calibrated scores [n, d], before any rule.
+
+        None when the manifest knows none, or one for other weights than the filter's: validate again.
+        """
+        known = self.manifest.overall_interval
+        if known.spread is None or known.weights != tuple(self.spec.weights):
+            return None
+        total = self.overall(scores)
+        return self._on_scale(known.spread.around(total), total)
+
+    def _on_scale(self, ends: F32, point: F32) -> F32:
+        """Intervals [..., 2] clipped to the scale and rounded as scores are; the point stays inside."""
+        kept = _rounded(np.clip(ends.astype(np.float64), self.spec.scale.min, self.spec.scale.max))
+        np.minimum(kept[..., 0], point, out=kept[..., 0])
+        np.maximum(kept[..., 1], point, out=kept[..., 1])
+        return kept
+
     def decide(self, articles: Sequence[Article] | None, scores: F32) -> Verdicts:
         """The policy applied to calibrated scores [n, d]."""
-        return self.postfilter.judge(articles, scores, self.overall(scores), None)
+        return self.postfilter.judge(articles, scores, self.overall(scores), self.intervals(scores))
 
-    def rows(self, articles: Sequence[Article], prediction: Prediction, verdicts: Verdicts) -> Iterator[Verdict]:
+    def _judged(self, articles: Sequence[Article], scores: F32) -> tuple[Verdicts, _Range | None]:
+        """The verdicts, and between which they would lie if overall and scores were at the ends of their intervals."""
+        intervals, before = self.intervals(scores), self.overall_intervals(scores)
+        verdicts = self.postfilter.judge(articles, scores, self.overall(scores), intervals)
+        if before is None:
+            return verdicts, None
+        ends = np.ascontiguousarray(before.T)
+        extremes = self._extremes(scores, intervals)
+        judged = [self.postfilter.judge(articles, end, total, intervals) for end in extremes for total in ends]
+        overalls = np.stack([verdicts.overall, *(j.overall for j in judged)])
+        alike = np.logical_and.reduce([j.tier == verdicts.tier for j in judged])
+        sure = alike & (verdicts.tier >= 0) if self.postfilter.tiers else None
+        return verdicts, _Range(np.stack([overalls.min(axis=0), overalls.max(axis=0)], axis=1), sure)
+
+    def _extremes(self, scores: F32, intervals: F32 | None) -> tuple[F32, ...]:
+        """Scores [n, d] at the ends of their intervals, flags at the opposite ones, where that is known: a rule that
+        a score decides is as doubtful as that score."""
+        if intervals is None:
+            return (scores,)
+        low, high = (np.where(np.isnan(end), scores, end) for end in (intervals[..., 0], intervals[..., 1]))
+        flags = np.array([d.role == "flag" for d in self.spec.dimensions])
+        return np.where(flags, high, low), np.where(flags, low, high)
+
+    def _rows(
+        self, articles: Sequence[Article], prediction: Prediction, verdicts: Verdicts, around: _Range | None
+    ) -> Iterator[Verdict]:
         """Columns as rows."""
         tiers, rules = self.postfilter.tiers, self.postfilter.rules
         names = self.spec.names
-        scores = np.round(prediction.scores.astype(np.float64), DECIMALS).tolist()
-        overalls = np.round(verdicts.overall.astype(np.float64), DECIMALS).tolist()
+        nothing = [None] * len(articles)
         columns = zip(
             articles,
-            scores,
-            overalls,
+            _shown(prediction.scores),
+            _shown(verdicts.overall),
             verdicts.tier.tolist(),
             verdicts.passed.tolist(),
             verdicts.reasons.tolist(),
+            nothing if around is None else map(tuple, _shown(around.under_caps)),
+            nothing if around is None or around.sure is None else around.sure.tolist(),
             strict=True,
         )
-        for row, (article, values, total, tier, passed, bits) in enumerate(columns):
+        for row, (article, values, total, tier, passed, bits, ends, sure) in enumerate(columns):
             error = prediction.errors.get(row)
             if error is not None:
                 yield Verdict(article, {}, None, None, False, (), error)
@@ -203,6 +296,8 @@ class Student:
                 tiers[tier] if tiers and tier >= 0 else None,
                 passed,
                 reasons,
+                overall_interval=ends,
+                sure=sure,
             )
 
     def close(self) -> None:
@@ -231,6 +326,12 @@ def _rounded(values: np.ndarray[Any, np.dtype[np.float64]]) -> F32:
     return rounded
 
 
+def _shown(column: F32) -> list[Any]:
+    """As Python's numbers, without float32's last digits."""
+    shown: list[Any] = np.round(column.astype(np.float64), DECIMALS).tolist()
+    return shown
+
+
 def load_student(
     folder: str | Path,
     filter: Filter | str | Path | None = None,
@@ -241,8 +342,23 @@ def load_student(
 ) -> Student:
     """The student in a folder, under the policy it was trained with or that of `filter`.
 
-    Raises ArtifactError when the folder is damaged, or answers another question than `filter` asks.
+    Raises ArtifactError when the folder is damaged, or answers another question than `filter` asks. Warns, once per
+    process, of a student that was shipped although its gates refused it.
     """
+    student = open_student(folder, filter, device=device, threads=threads, shared=shared)
+    tell_forced(student.manifest)
+    return student
+
+
+def open_student(
+    folder: str | Path,
+    filter: Filter | str | Path | None = None,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    shared: MutableMapping[str, Any] | None = None,
+) -> Student:
+    """load_student for workers, whose parent has said what there is to say."""
     path = Path(folder)
     manifest = load_manifest(path)
     spec = manifest.spec

@@ -70,12 +70,14 @@ def clean(text: str) -> str:
     The text is not normalised (NFC): both forms of an é read the same to everybody, and an article that is quoted or
     looked up should be found as it was written.
     """
-    if (_ODD_ASCII if text.isascii() else _ODD).search(text):
-        text = _evened(text)
+    text = legible(text)
     return _TOKENS.sub(r"\g<0> ", text) if any(opener in text for opener in _OPENERS) else text
 
 
-def _evened(text: str) -> str:
+def legible(text: str) -> str:
+    """`text` for people: `clean` but for the control tokens of language models, which stay as they were written."""
+    if not (_ODD_ASCII if text.isascii() else _ODD).search(text):
+        return text
     if _SURROGATE.search(text):  # two halves make a character; a lone one cannot even be sent
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     text = _NO_CHARACTER.sub("\ufffd", text)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import click
 
+from filterkit.cli import audit as audit_command
 from filterkit.cli import validate as validate_command
 from filterkit.cli.common import Stop, configure, data_dir, load, store_path, student_dir
+from filterkit.cli.label_sources import audit_labels, prepare_labels
 from filterkit.cli.label_words import show_report
 from filterkit.cli.progress import LabelProgress, Total
-from filterkit.cli.steps import deploy_student, label_articles, prepare_labels, train_student, validate_student
+from filterkit.cli.steps import deploy_student, label_articles, train_student, validate_student
 from filterkit.errors import ConfigError, FilterkitError, GateRefused
 from filterkit.files import atomic_write
 from filterkit.filters import find_filter
@@ -42,7 +44,7 @@ deployer: {{use: local}}
     "directory", metavar="[DIR]", default="filterkit-demo", type=click.Path(path_type=Path, file_okay=False)
 )
 def command(directory: Path) -> int:
-    """The whole job on the bundled sample: label, train, validate, deploy, score.
+    """The whole job on the bundled sample: label, audit, train, validate, deploy, score.
 
     Works in DIR (filterkit-demo unless said otherwise) and goes on where it stopped. Needs no key, no GPU and no
     download. If the gates refuse the student, it says so, does not deploy, and scores with the undeployed one.
@@ -62,25 +64,28 @@ def command(directory: Path) -> int:
         show_report(labels, Rejects())
         if labels.stopped:
             return 130
-        _step(2, "prepare", "near-duplicates stay on one side of the split")
+        _step(2, "audit", "what is wrong with the labels, before anybody learns from them")
+        audited, _ = audit_labels(filter, config, store_file=store)
+        audit_command.show_findings(audited)
+        _step(3, "prepare", "near-duplicates stay on one side of the split")
         prepared, _ = prepare_labels(filter, config, data, store_file=store)
         counts = ", ".join(f"{n} {name}" for name, n in prepared.counts.items())
         click.echo(f"{counts}; {prepared.near_duplicates} near-duplicates")
-        _step(3, "train", "the student `lite`: word embeddings and a kernel ridge, on this CPU")
+        _step(4, "train", "the student `lite`: word embeddings and a kernel ridge, on this CPU")
         trained = train_student(filter, config, data, student, stop=stop)
         size = sum(f.size for f in trained.manifest.files.values()) / 1e6
         click.echo(f"student {trained.manifest.student_hash[:12]}, {size:.1f} MB")
-        _step(4, "validate", f"out of fold: {FOLDS} students, each judged on articles it has not seen")
-        report = validate_student(filter, config, student, data, folds=FOLDS, stop=stop)
+        _step(5, "validate", f"out of fold: {FOLDS} students, each judged on articles it has not seen")
+        report = validate_student(filter, config, student, data, folds=FOLDS, store_file=store, stop=stop)
         validate_command.show(report)
-    _step(5, "deploy", "ships only what passed its gates, and checks what was shipped")
+    _step(6, "deploy", "ships only what passed its gates, and checks what was shipped")
     try:
         deployed = deploy_student(filter, config, student)
         click.echo(f"live: {deployed.deployment.id} at {deployed.deployment.target}")
     except GateRefused as refusal:
         click.echo(f"not deployed: {refusal}")
         click.echo("That is what gates are for: a few hundred labels are not enough for this filter. Scoring goes on.")
-    _step(6, "score", "articles that nobody has labelled")
+    _step(7, "score", "articles that nobody has labelled")
     output = directory / "verdicts.jsonl"
     score([(str(filter.path), student)], [sample / "fresh.jsonl"], output, executor=config.backend("executor"))
     _show_verdicts(output)
@@ -130,6 +135,7 @@ def _show_places(store: Path, data: Path, student: Path, output: Path, seconds: 
         "splits": data,
         "student": student,
         "metrics and gates": student / "validation.json",
+        "the same, for people": student / "report.html",
         "verdicts": output,
     }
     for what, path in places.items():

@@ -25,6 +25,11 @@ from filterkit.errors import GateRefused
 @filter_argument
 @click.option("--student", "--model", "student", type=FOLDER, help="The student's folder.")
 @backend_options("deployer")
+@click.option(
+    "--force",
+    metavar="REASON",
+    help="Ship although the gates refuse; the reason is recorded, and shown by whatever loads the student.",
+)
 @workspace_option
 @json_option
 def command(
@@ -33,6 +38,7 @@ def command(
     student: Path | None,
     deployer: str | None,
     options: tuple[str, ...],
+    force: str | None,
     workspace: Path | None,
     as_json: bool,
 ) -> int:
@@ -40,7 +46,7 @@ def command(
     filter = load(filter_name, filter_option)
     config = configure(filter, workspace, "deployer", deployer, options)
     try:
-        report = deploy_student(filter, config, student or student_dir(config, filter))
+        report = deploy_student(filter, config, student or student_dir(config, filter), force=force)
     except GateRefused as refusal:
         if not as_json:
             raise
@@ -51,6 +57,10 @@ def command(
         return 0
     click.echo(f"live: {report.deployment.id} at {report.deployment.target}")
     click.echo(f"  verified: {report.files} files, scores differ by at most {report.largest_difference:.2g}")
+    if report.forced:
+        click.echo(f"  forced: {report.forced.reason} ({report.forced.gates})", err=True)
+    elif force:
+        click.echo("  --force was not needed: the gates passed, and nothing is recorded", err=True)
     if report.previous and report.previous.id != report.deployment.id:
         click.echo(f"  before: {report.previous.id}")
     return 0

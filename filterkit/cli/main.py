@@ -15,7 +15,7 @@ from filterkit.cli.added import added_commands, load_added, whose
 from filterkit.errors import FilterkitError, Veto
 
 COMMANDS = {
-    "demo": "The whole job on the bundled sample: label, train, validate, deploy, score.",
+    "demo": "The whole job on the bundled sample: label, audit, train, validate, deploy, score.",
     "init": "Make a workspace.",
     "new": "Make a filter package or a plugin that passes its own tests.",
     "check": "List all that is wrong with filter packages.",
@@ -24,12 +24,15 @@ COMMANDS = {
     "config": "Show the merged configuration and where each value came from.",
     "label": "Ask an oracle to score articles; what was answered is never asked again.",
     "labels": "Bring labels in and out of the store, count them, merge, back up, forget.",
+    "compare": "Hold oracles, or rubrics, against each other on a sample of articles.",
+    "audit": "Say what is wrong with the labels before anybody learns from them.",
     "prepare": "Turn labels into train, val and test splits.",
     "train": "Train a student on prepared splits.",
-    "validate": "Hold a student against the oracle, and ask the gates.",
+    "validate": "Hold a student against the oracle, ask the gates, and write report.html into its folder.",
     "deploy": "Ship a student that passed its gates, and verify what was shipped.",
     "score": "Judge new articles with trained students.",
-    "run": "label, prepare, train, validate, deploy: each step goes on where it stopped.",
+    "cost": "Compute what labelling, training and serving cost, against asking the oracle for everything.",
+    "run": "label, audit, prepare, train, validate, deploy: each step goes on where it stopped.",
 }
 """Command -> its line in the help, in the order of the work. Each lives in the module of its name."""
 

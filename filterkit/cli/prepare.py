@@ -9,6 +9,7 @@ import click
 from filterkit.cli.common import (
     FOLDER,
     configure,
+    counted,
     data_dir,
     filter_argument,
     json_option,
@@ -18,7 +19,7 @@ from filterkit.cli.common import (
     store_path,
     workspace_option,
 )
-from filterkit.cli.steps import prepare_labels
+from filterkit.cli.label_sources import prepare_labels
 from filterkit.pipeline.prepare import PrepareReport
 
 
@@ -28,7 +29,12 @@ from filterkit.pipeline.prepare import PrepareReport
 @click.option(
     "--labels", "files", multiple=True, metavar="FILE", help="Labelled JSONL instead of the store; may be repeated."
 )
-@click.option("--exclude", multiple=True, metavar="FILE", help="Articles to keep out; may be repeated.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="FILE",
+    help="Articles to keep out, and what is like them; may be repeated.",
+)
 @click.option("--oracle", metavar="NAME", help="Only labels of this oracle.")
 @click.option("--model", metavar="NAME", help="Only labels that were asked of this model.")
 @click.option("--mix-oracles", is_flag=True, help="Take labels of several oracles or models together.")
@@ -69,20 +75,28 @@ def command(
     if as_json:
         print_json({**report.to_dict(), "output_dir": str(out), "rejected": rejects.count})
     else:
-        show(report, out)
+        show(report, out, excluding=bool(exclude))
         if rejects.count:
-            click.echo(f"  {rejects.count:,} lines could not be used; they are in {rejects.path}", err=True)
+            where = f"; see {rejects.path}" if rejects.path else ""
+            click.echo(f"  {counted(rejects.count, 'line')} could not be used{where}", err=True)
     return 3 if rejects.count or report.duplicates.conflicts or report.duplicates.contradictions else 0
 
 
-def show(report: PrepareReport, out: Path) -> None:
+def show(report: PrepareReport, out: Path, *, excluding: bool = False) -> None:
     """The report in words."""
     counts = ", ".join(f"{n:,} {name}" for name, n in report.counts.items())
     same = " (as before)" if report.unchanged else ""
     left_out = report.duplicates
     click.echo(f"{counts} in {out}{same}")
     click.echo(f"  left out: {left_out.same:,} with the same text")
-    click.echo(f"  kept together: {report.near_duplicates:,} near-duplicates")
+    if left_out.samples:
+        click.echo(f"  left out: {counted(left_out.samples, 'repeated sample')} of texts that have a first one")
+    click.echo(f"  kept together: {counted(report.near_duplicates, 'near-duplicate')}")
+    if excluding:
+        click.echo(
+            f"  excluded: {report.excluded.same:,} by id or text, "
+            f"{counted(report.excluded.near, 'near-duplicate')} of what is to be kept out"
+        )
     for what, ids in (
         ("has two texts: one of them counts", left_out.conflicts),
         ("has a text with other scores too: one of them counts", left_out.contradictions),

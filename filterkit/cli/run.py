@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from filterkit.cli import audit as audit_command
 from filterkit.cli import label as label_command
 from filterkit.cli import prepare as prepare_command
 from filterkit.cli import validate as validate_command
@@ -24,11 +25,11 @@ from filterkit.cli.common import (
     student_dir,
     workspace_option,
 )
+from filterkit.cli.label_sources import audit_labels, prepare_labels
 from filterkit.cli.main import INTERRUPTED
 from filterkit.cli.steps import (
     deploy_student,
     make_oracle,
-    prepare_labels,
     train_student,
     validate_student,
 )
@@ -49,6 +50,7 @@ from filterkit.io import parse_fields
 @click.option("-O", "options", multiple=True, metavar="KIND.KEY=VALUE", help="An option of a backend. May be repeated.")
 @click.option("--limit", type=click.IntRange(min=1), help="Label at most so many articles.")
 @label_command.spending_options
+@click.option("--despite-audit", "go_on", is_flag=True, help="Train although the audit of the labels says stop.")
 @click.option(
     "--folds", type=click.IntRange(min=2, max=50), help="Validate out of fold, where the test split is small."
 )
@@ -68,13 +70,14 @@ def command(
     limit: int | None,
     max_cost: float | None,
     yes: bool,
+    go_on: bool,
     folds: int | None,
     seed: int,
     store: Path | None,
     workspace: Path | None,
     as_json: bool,
 ) -> int:
-    """label, prepare, train, validate, deploy: each step goes on where it stopped."""
+    """label, audit, prepare, train, validate, deploy: each step goes on where it stopped."""
     filter = load(filter_name, filter_option)
     uses = {"oracle": oracle, "trainer": trainer, "deployer": deployer}
     config = configure(filter, workspace, options=options, more={f"{k}.use": v for k, v in uses.items() if k in KINDS})
@@ -92,10 +95,21 @@ def command(
         if labels.stopped:
             return INTERRUPTED
         name, asked = make_oracle(config, filter)
+        asked.close()
+        audited, _ = audit_labels(filter, config, store_file=store_file, oracle=name, model=asked.model)
+        done["audit"] = audited.to_dict()
+        say("audit")
+        if not as_json:
+            audit_command.show_findings(audited)
+        if audited.level == "stop" and not go_on:
+            refusal = GateRefused("the audit of the labels says stop", fix="Mend what it found, or say --despite-audit")
+            if not as_json:
+                raise refusal
+            print_json({**done, "refused": str(refusal)})
+            return refusal.exit_code
         prepared, _ = prepare_labels(
             filter, config, data, store_file=store_file, oracle=name, model=asked.model, seed=seed
         )
-        asked.close()
         done["prepare"] = prepared.to_dict()
         say("prepare")
         if not as_json:
@@ -104,7 +118,7 @@ def command(
         done["train"] = {"student": str(student), "student_hash": trained.manifest.student_hash}
         say(f"train\nstudent {trained.manifest.student_hash[:12]} in {student}")
         say("validate")
-        validated = validate_student(filter, config, student, data, folds=folds or 0, stop=stop)
+        validated = validate_student(filter, config, student, data, folds=folds or 0, store_file=store_file, stop=stop)
         done["validate"] = validated.to_dict()
         if not as_json:
             validate_command.show(validated)

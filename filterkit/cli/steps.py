@@ -12,23 +12,22 @@ from typing import Any
 from filterkit.config import Config
 from filterkit.contracts import Context, Oracle
 from filterkit.contracts.base import environment_secret
-from filterkit.errors import ConfigError, InputError, PluginError
+from filterkit.errors import ConfigError
 from filterkit.files import write_json
 from filterkit.filters import Filter
-from filterkit.io import Rejects, expand, read_articles, read_labelled, refuse_to_overwrite, rejects_name
+from filterkit.io import Rejects, expand, refuse_to_overwrite, rejects_name
 from filterkit.options import make_backend
-from filterkit.pipeline.data import load_data
+from filterkit.pipeline.data import Data, Rows, load_data
 from filterkit.pipeline.deploy import DeployReport, deploy
 from filterkit.pipeline.estimate import Estimate, Older, estimate, older_labels
-from filterkit.pipeline.label import LabelReport, LabelSettings, label, oracle_variant, question_of
+from filterkit.pipeline.label import LabelReport, LabelSettings, label, question_of
 from filterkit.pipeline.pilot import PilotReport, Sample, pilot_report
-from filterkit.pipeline.prepare import PrepareReport, prepare
 from filterkit.pipeline.pricing import Pricing
+from filterkit.pipeline.references import Judge, judged_by_people, label_cost, other_judges
 from filterkit.pipeline.train import TrainReport, TrainRequest, train
-from filterkit.pipeline.validate import ValidationReport, validate
+from filterkit.pipeline.validate import Beside, ValidationReport, validate
 from filterkit.plugins import plugins
-from filterkit.prompt import sent_text
-from filterkit.records import Article, Label, sha256_text
+from filterkit.records import Article
 from filterkit.store import Question, Spent, Store
 
 
@@ -137,14 +136,22 @@ def label_articles(
     limit: int | None = None,
     retry_failed: bool = False,
     max_cost_usd: float | None = None,
+    sample: int = 0,
     progress: Callable[[LabelReport], None] = lambda _: None,
     stop: Callable[[], bool] = _never,
     new_store: Callable[[Path], None] = lambda _: None,
 ) -> LabelReport:
-    """Have the configured oracle label the articles. `new_store` is called before a label store is made."""
+    """Have the configured oracle label the articles. `new_store` is called before a label store is made.
+
+    `sample`: the number of the answer, where a question is asked more than once.
+    """
     name, oracle = make_oracle(config, filter)
     settings = LabelSettings(
-        **config.settings.label.model_dump(), limit=limit, max_cost_usd=max_cost_usd, retry_failed=retry_failed
+        **config.settings.label.model_dump(),
+        limit=limit,
+        max_cost_usd=max_cost_usd,
+        retry_failed=retry_failed,
+        sample=sample,
     )
     try:
         work_dir(config, f"oracle-{name}").mkdir(parents=True, exist_ok=True)
@@ -170,98 +177,6 @@ def label_articles(
     return report
 
 
-def prepare_labels(
-    filter: Filter,
-    config: Config,
-    out: Path,
-    *,
-    store_file: Path,
-    files: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    oracle: str | None = None,
-    model: str | None = None,
-    mix_oracles: bool = False,
-    seed: int = 0,
-) -> tuple[PrepareReport, Rejects]:
-    """Split the labels of `files`, or else of the store. The rejected lines of `files` come with the report."""
-    if files:
-        rejects = rejects_beside(files, out)
-        rows, variant = _of_oracle(read_labelled(files, filter.spec, rejects), oracle, model), {}
-    else:
-        rejects = Rejects()
-        configured = config.backends.get("oracle", {}).get("use")
-        variant = _variant(config, filter) if oracle in (None, configured) else {}
-        rows = _of_oracle(_from_store(filter, store_file, variant), oracle, model)
-    try:
-        kept = _without(filter, rows, exclude)
-        report = prepare(filter, kept, out, variant=variant, mix_oracles=mix_oracles, seed=seed)
-    except InputError as error:
-        if rejects.first and error.where is None and "too few" in error.what:
-            raise InputError(f"{error.what}; {rejects.count} lines were rejected", where=rejects.first) from error
-        raise
-    finally:
-        rejects.close()
-    finished("prepare", filter, report.to_dict())
-    return report, rejects
-
-
-def _variant(config: Config, filter: Filter) -> dict[str, Any]:
-    """What the configured oracle adds to the question. Labels may outlive the plugin that made them: then nothing."""
-    if not config.backends.get("oracle"):
-        return {}
-    try:
-        _, oracle = make_oracle(config, filter)
-    except PluginError:
-        return {}
-    variant = oracle_variant(oracle)
-    oracle.close()
-    return variant
-
-
-def _from_store(filter: Filter, file: Path, variant: dict[str, Any]) -> Iterator[tuple[Article, Label]]:
-    request_hash = filter.request_hash(variant)
-    with Store(file, create=False) as store:
-        there = [c for c in store.questions() if c.labels]
-        if not any(c.question.request_hash == request_hash for c in there):
-            others = sum(c.labels for c in there if c.question.filter_name.split(" ")[0] == filter.name)
-            older = f"; {others} labels answer another rubric of {filter.name}" if others else ""
-            raise InputError(f"holds no labels for this rubric{older}", where=file, fix="Run filterkit label first")
-        for row in store.labelled(request_hash):
-            yield row.article, Label(row.scores, row.evidence, row.oracle, row.model)
-
-
-def _of_oracle(
-    rows: Iterable[tuple[Article, Label]], oracle: str | None, model: str | None
-) -> Iterator[tuple[Article, Label]]:
-    """The rows of one oracle and model. InputError when there are rows, but none of them."""
-    others: set[str] = set()
-    found = False
-    for row in rows:
-        by = row[1]
-        if oracle in (None, by.oracle) and model in (None, by.model):
-            found = True
-            yield row
-        else:
-            others.add(f"{by.oracle or 'unknown'} {by.model or ''}".strip())
-    if others and not found:
-        asked = " and ".join(f"{kind} {name!r}" for kind, name in (("oracle", oracle), ("model", model)) if name)
-        raise InputError(f"no label is of {asked}; there are labels of {', '.join(sorted(others))}")
-
-
-def _without(
-    filter: Filter, rows: Iterable[tuple[Article, Label]], exclude: Sequence[str]
-) -> Iterator[tuple[Article, Label]]:
-    """The rows whose id and text are not among the articles of the files to exclude."""
-    ids: set[str] = set()
-    texts: set[str] = set()
-    for article in read_articles(exclude) if exclude else ():
-        ids.add(article.id)
-        texts.add(sha256_text(sent_text(filter.spec, article)))
-    for article, label_ in rows:
-        if article.id not in ids and sha256_text(sent_text(filter.spec, article)) not in texts:
-            yield article, label_
-
-
 def train_student(
     filter: Filter, config: Config, data: Path, out: Path, *, seed: int = 0, stop: Callable[[], bool] = _never
 ) -> TrainReport:
@@ -275,18 +190,29 @@ def train_student(
 
 
 def validate_student(
-    filter: Filter, config: Config, student: Path, data: Path, *, folds: int = 0, stop: Callable[[], bool] = _never
+    filter: Filter,
+    config: Config,
+    student: Path,
+    data: Path,
+    *,
+    folds: int = 0,
+    against: Path | None = None,
+    people: Sequence[str] = (),
+    store_file: Path | None = None,
+    stop: Callable[[], bool] = _never,
 ) -> ValidationReport:
-    """Hold the student against the labels, under the gates in force."""
+    """Hold the student against the labels, under the gates in force; beside it whatever else is known of them."""
     gates, looser = config.gates(filter.spec)
+    loaded = load_data(filter, data)
     report = validate(
         filter,
         student,
-        load_data(filter, data),
+        loaded,
         work_dir(config, f"validate-{filter.name}"),
         folds=folds,
         gates=gates,
         looser=looser,
+        beside=_beside(filter, loaded, against, people, store_file),
         root=config.workspace,
         stop=stop,
     )
@@ -294,14 +220,35 @@ def validate_student(
     return report
 
 
-def deploy_student(filter: Filter, config: Config, student: Path) -> DeployReport:
+def _beside(filter: Filter, data: Data, against: Path | None, people: Sequence[str], store_file: Path | None) -> Beside:
+    """What the student is shown beside: of people's files, and of the store if there is one."""
+    file = store_file if store_file and store_file.is_file() else None
+
+    def judges(rows: Rows) -> list[Judge]:
+        found: list[Judge] = []
+        if file:
+            with Store(file, create=False) as store:
+                found += other_judges(filter.spec, data.info, rows.articles, rows.labels, store)
+        if people:
+            found.append(judged_by_people(filter.spec, rows.articles, people))
+        return found
+
+    cost = None
+    if file:
+        with Store(file, create=False) as store:
+            cost = label_cost(data.info, store)
+    return Beside(against, judges, cost)
+
+
+def deploy_student(filter: Filter, config: Config, student: Path, *, force: str | None = None) -> DeployReport:
     """Ship the student with the configured deployer, and note it in the workspace. Loosened gates are warned of."""
     name, options = config.backend("deployer")
     gates, looser = config.gates(filter.spec)
     for words in looser:
         warnings.warn(words, stacklevel=2)
-    report = deploy(filter, student, name, options, context(config, f"deployer-{name}"), gates=gates)
-    record = report.deployment.model_dump(mode="json")
+    report = deploy(filter, student, name, options, context(config, f"deployer-{name}"), gates=gates, force=force)
+    forced = report.forced.model_dump(mode="json") if report.forced else None
+    record = {**report.deployment.model_dump(mode="json"), "forced": forced}
     write_json(work_dir(config, "deployments") / f"{record['at'].replace(':', '')}-{filter.name}.json", record)
     finished("deploy", filter, report.to_dict())
     return report

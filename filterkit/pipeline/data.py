@@ -16,7 +16,7 @@ from filterkit.io import Rejects, read_labelled
 from filterkit.manifest import DataInfo
 from filterkit.pipeline.nearby import groups
 from filterkit.prompt import sent_text, student_text
-from filterkit.records import Article, Record, Split, canonical_json, sha256_text
+from filterkit.records import Article, Label, Record, Split, canonical_json, sha256_text
 from filterkit.spec import FilterSpec
 
 INFO_NAME = "data.json"
@@ -37,10 +37,12 @@ class DataFile(Record):
 
 @dataclass(frozen=True)
 class Rows:
-    """One split with its articles; `groups` names the rows that belong together: near-duplicates, or declared."""
+    """One split with its articles and their labels; `groups` names the rows that belong together: near-duplicates,
+    or declared."""
 
     split: Split
     articles: list[Article]
+    labels: list[Label]
     groups: list[str]
 
     def __len__(self) -> int:
@@ -124,7 +126,7 @@ def _grouped(spec: FilterSpec, splits: dict[str, Rows]) -> dict[str, Rows]:
     articles = [a for rows in splits.values() for a in rows.articles]
     leaders = iter(groups((sent_text(spec, a) for a in articles), [declared_group(a) for a in articles]))
     return {
-        name: Rows(rows.split, rows.articles, [str(next(leaders)) for _ in rows.articles])
+        name: Rows(rows.split, rows.articles, rows.labels, [str(next(leaders)) for _ in rows.articles])
         for name, rows in splits.items()
     }
 
@@ -133,9 +135,11 @@ def _read_split(spec: FilterSpec, path: Path) -> Rows:
     rejects = Rejects()
     articles: list[Article] = []
     names: list[str] = []
+    labels: list[Label] = []
     scores: list[list[float]] = []
     for article, label in read_labelled([path], spec, rejects):
         articles.append(article)
+        labels.append(label)
         names.append(declared_group(article) or article.id)
         scores.append([label.scores.get(name, np.nan) for name in spec.names])
     if rejects.count:
@@ -148,4 +152,4 @@ def _read_split(spec: FilterSpec, path: Path) -> Rows:
         weights=np.ones(len(articles), dtype=np.float32),
         path=path,
     )
-    return Rows(split, articles, names)
+    return Rows(split, articles, labels, names)

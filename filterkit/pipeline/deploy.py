@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from filterkit.contracts import Context, Deployer
-from filterkit.errors import GateRefused, Veto
+from filterkit.errors import ConfigError, GateRefused, Veto
 from filterkit.files import sha256_file
 from filterkit.filters import Filter
-from filterkit.manifest import OWN_FILES, Manifest, load_manifest
+from filterkit.manifest import OWN_FILES, Forced, Gate, Manifest, load_manifest, save_manifest
 from filterkit.options import make_backend
 from filterkit.pipeline.train import raw_scores
 from filterkit.plugins import plugins
 from filterkit.records import Deployment
 from filterkit.spec import Gates
-from filterkit.student import check_fits, check_policy, load_scorer
+from filterkit.student import check_fits, check_policy, load_scorer, make_postfilter
+from filterkit.untrusted import legible
 
 TOLERANCE = 1e-4
 """Largest difference, in scale units, between a score here and a score out there: float noise, no more."""
+
+MAX_REASON = 500
+"""Characters of a reason for forcing that are kept."""
 
 SAMPLES = [
     "Clinic reopens\n\nAfter four years without a doctor, the valley's clinic has treated 1,900 people since March.",
@@ -44,6 +49,7 @@ class DeployReport:
     previous: Deployment | None
     largest_difference: float
     files: int
+    forced: Forced | None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -51,6 +57,7 @@ class DeployReport:
             "previous": self.previous.model_dump(mode="json") if self.previous else None,
             "verified_files": self.files,
             "largest_difference": self.largest_difference,
+            "forced": self.forced.model_dump(mode="json") if self.forced else None,
         }
 
 
@@ -62,22 +69,49 @@ def deploy(
     context: Context,
     *,
     gates: Gates | None = None,
+    force: str | None = None,
 ) -> DeployReport:
     """Ship the student. Raises GateRefused when gates, a plugin's veto or the verification say no.
 
-    `gates` are those in force, where a workspace changed the filter's.
+    `gates` are those in force, where a workspace changed the filter's. `force` says why a student is shipped that the
+    gates do not allow: the reason goes into its manifest, and whatever loads it from then on says so. Vetoes and the
+    verification cannot be forced.
 
     Running it again is harmless: publishing is idempotent, and what is live is verified anew.
     """
     manifest = load_manifest(student_dir)
     check_fits(filter, manifest, student_dir)
     check_policy(filter.spec)  # a policy that cannot run must not ship
-    check_gates(filter, manifest, student_dir, gates or filter.spec.gates)
     deployer: Deployer[Any] = make_backend("deployer", deployer_name, options, filter.spec, context)
     try:
+        manifest = _allow(filter, student_dir, manifest, gates or filter.spec.gates, force)
         return _ship(filter, student_dir, manifest, deployer)
     finally:
         deployer.close()
+
+
+def _allow(filter: Filter, student_dir: Path, manifest: Manifest, asked: Gates, force: str | None) -> Manifest:
+    """The manifest of a student that may be shipped: by its gates, or marked as forced."""
+    forced: Forced | None = None
+    try:
+        check_gates(filter, manifest, student_dir, asked)
+    except GateRefused as refusal:
+        if force is None:
+            raise
+        forced = _forced(force, refusal.what, manifest.forced)
+    if forced != manifest.forced:
+        manifest = manifest.model_copy(update={"forced": forced})
+        save_manifest(student_dir, manifest)
+    return manifest
+
+
+def _forced(reason: str, gates: str, before: Forced | None) -> Forced:
+    """The mark; the one from before when it says the same, so that the same student stays the same version."""
+    said = " ".join(legible(reason).split())
+    if not said:
+        raise ConfigError("--force needs a reason, in words that others will read")
+    mark = Forced(reason=said[:MAX_REASON], gates=gates, at=datetime.now(UTC))
+    return before if before and before.model_copy(update={"at": mark.at}) == mark else mark
 
 
 def check_gates(filter: Filter, manifest: Manifest, where: Path, asked: Gates) -> None:
@@ -90,18 +124,31 @@ def check_gates(filter: Filter, manifest: Manifest, where: Path, asked: Gates) -
     if record.policy_hash != filter.spec.policy_hash:
         raise GateRefused("the filter's weights, postfilter or gates changed since validation", where=where, fix=fix)
     limits = {g.name: g.limit for g in record.gates}
-    if any(limits.get(name) != limit for name, limit in asked if limit is not None):
+    if any(limits.get(name) != limit for name, limit in asked if limit is not None and name not in record.left_out):
         raise GateRefused("the gates in force are not those that validation asked", where=where, fix=fix)
+    if asked.top_recall is not None and "top_recall" in record.left_out and _has_tiers(filter):
+        raise GateRefused("validation left out top_recall, as it could not make tiers", where=where, fix=fix)
     failed = [g for g in record.gates if not g.passed]
     if failed or not record.gates:
-        said = (
-            "; ".join(f"{g.name} is {_number(g.value)}, the limit {g.limit:g}" for g in failed) or "no gate was asked"
-        )
+        said = "; ".join(f"{g.name} is {_number(g)}, the limit {g.limit:g}" for g in failed) or "no gate was asked"
         raise GateRefused(f"the gates refuse this student: {said}", where=where)
 
 
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3g}"
+def _has_tiers(filter: Filter) -> bool:
+    """Whether the filter's postfilter, which may have been missing when it was validated, makes tiers."""
+    postfilter = make_postfilter(filter.spec)
+    try:
+        return bool(postfilter.tiers)
+    finally:
+        postfilter.close()
+
+
+def _number(gate: Gate) -> str:
+    """A gate's figure, and the end of its interval where that is another number."""
+    if gate.value is None:
+        return "unknown"
+    shown = f"{gate.value:.3g}"
+    return shown if gate.bound in (None, gate.value) else f"{shown} (at worst {gate.bound:.3g})"
 
 
 def _ship(filter: Filter, student_dir: Path, manifest: Manifest, deployer: Deployer[Any]) -> DeployReport:
@@ -124,7 +171,7 @@ def _ship(filter: Filter, student_dir: Path, manifest: Manifest, deployer: Deplo
     if live is None or live.student_hash != manifest.student_hash:
         raise GateRefused("the target does not serve the student that was activated", where=deployer.target)
     plugins().observe("deployed", filter_name=filter.name, deployment=deployment)
-    return DeployReport(deployment, previous, difference, files)
+    return DeployReport(deployment, previous, difference, files, manifest.forced)
 
 
 def _verify_files(student_dir: Path, manifest: Manifest, deployer: Deployer[Any], deployment: Deployment) -> int:

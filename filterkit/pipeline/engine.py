@@ -30,6 +30,10 @@ CHUNK_S = 0.5
 POLL_S = 0.2  # how often another labeller's progress is looked at
 
 
+class OutOfMoney(StoppedEarly):
+    """The budget leaves no room for another request."""
+
+
 class Run:
     """One run of one labeller."""
 
@@ -221,7 +225,7 @@ class Run:
             f"{f', and the next request may cost ${least:.4f}' if least else ''}"
         )
         enough = f", {spent.usd + least:.4f} at least" if least else ""
-        self._end(StoppedEarly(what, fix=f"Give a higher --max-cost to go on{enough}; what was labelled is kept"))
+        self._end(OutOfMoney(what, fix=f"Give a higher --max-cost to go on{enough}; what was labelled is kept"))
 
     async def _wait_for_rest(self) -> None:
         """Until every question is settled. Those in flight elsewhere are labelled there or, if that one dies, here."""

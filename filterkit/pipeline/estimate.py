@@ -93,13 +93,15 @@ def estimate(
     retry_failed: bool = False,
     older: Sequence[Older] = (),
     each: Each | None = None,
+    sample: int = 0,
 ) -> Estimate:
     """Look at every article, and ask nothing. `store` is None where there is none yet; it is only read.
 
-    `older` are labels of other questions (`older_labels`) to look for; `each` gets every text once.
+    `older` are labels of other questions (`older_labels`) to look for; `each` gets every text once. `sample` is the
+    number of the answer that is asked for, as LabelSettings has it.
     """
     result = Estimate(model=pricing.model, counted=pricing.counted, price=pricing.price)
-    walk = _Walk(filter, pricing, question, store, retry_failed, older, each, result)
+    walk = _Walk(filter, pricing, question, store, retry_failed, older, each, result, sample)
     source = iter(articles)
     with walk.seen:
         while chunk := list(islice(source, CHUNK)):
@@ -133,10 +135,11 @@ class _Walk:
         older: Sequence[Older],
         each: Each | None,
         result: Estimate,
+        sample: int,
     ) -> None:
         self._spec, self._pricing, self._question, self._store = filter.spec, pricing, question, store
         self._retry_failed, self._each, self._result = retry_failed, each, result
-        self._older = older
+        self._older, self._sample = older, sample
         self.seen = _Seen()
 
     def take(self, chunk: list[Article]) -> None:
@@ -151,7 +154,7 @@ class _Walk:
         result.read += len(chunk)
         result.duplicates += len(chunk) - len(fresh)
         asked: list[Key] = []
-        keys = [Key(sent_hash) for _, _, sent_hash in fresh]
+        keys = [Key(sent_hash, self._sample) for _, _, sent_hash in fresh]
         for (article, text, sent_hash), kind in zip(fresh, self._kinds(self._question, keys), strict=True):
             to_ask = kind == "free" or (kind == "failed" and self._retry_failed)
             if to_ask:

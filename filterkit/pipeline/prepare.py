@@ -9,29 +9,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import ValidationError
+
 from filterkit.errors import ConfigError, InputError
-from filterkit.files import atomic_write, locked, sha256_file, write_json
+from filterkit.files import atomic_write, locked, read_json, sha256_file, write_json
 from filterkit.filters import Filter
 from filterkit.manifest import DataInfo
 from filterkit.pipeline.data import INFO_NAME, SPLITS, DataFile, declared_group
-from filterkit.pipeline.nearby import deal, groups
+from filterkit.pipeline.nearby import groups
+from filterkit.pipeline.split import Piece, split, standing
 from filterkit.prompt import sent_text
 from filterkit.records import Article, Label, canonical_json, sha256_text
 from filterkit.rows import dump_line
 from filterkit.spec import FilterSpec
 
-SHARES = (8, 1, 1)
-"""Tenths for train, val, test."""
+Rows = list[tuple[Article, Label]]
 
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What became of the labels."""
+    """What became of the labels. near_duplicates: rows that stay in one split with an earlier one."""
 
     info: DataInfo
     counts: Mapping[str, int]
     duplicates: Duplicates
     near_duplicates: int
+    excluded: Excluded
     unchanged: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -40,7 +44,10 @@ class PrepareReport:
             "duplicates": self.duplicates.same,
             "conflicting_ids": self.duplicates.conflicts,
             "contradicting_ids": self.duplicates.contradictions,
+            "repeated_samples": self.duplicates.samples,
             "near_duplicates": self.near_duplicates,
+            "excluded": self.excluded.same + self.excluded.near,
+            "excluded_near_duplicates": self.excluded.near,
             "oracles": list(self.info.oracles),
             "unchanged": self.unchanged,
             "fingerprint": self.info.fingerprint,
@@ -52,26 +59,56 @@ def prepare(
     labelled: Iterable[tuple[Article, Label]],
     output_dir: Path,
     *,
+    exclude: Iterable[Article] = (),
     variant: Mapping[str, Any] | None = None,
     mix_oracles: bool = False,
     seed: int = 0,
 ) -> PrepareReport:
-    """Write the splits of `labelled` into `output_dir`: 80/10/10, stratified by the overall, fixed by `seed`.
+    """Write the splits of `labelled` into `output_dir`: 80/10/10, stratified by tier and overall, fixed by `seed`.
 
     One text is kept once; near-duplicates, and articles that share a `group`, never straddle splits. The order of
-    `labelled` does not matter. Labels of several oracles, or of several models, are refused unless `mix_oracles`.
+    `labelled` does not matter. What has the id or text of an article of `exclude`, is a near-duplicate of one or shares
+    its `group`, is left out. Of repeated samples (field `sample`) the first counts. Labels of several oracles, or of
+    several models, are refused unless `mix_oracles`.
+
+    Where `output_dir` holds splits of the same rows and seed, they stay: tiers and weights may change, and a student
+    that was trained on these splits is still judged by articles that it has not seen.
+
     Raises InputError when there are fewer than 3 groups of texts.
     """
     given = list(labelled)
     oracles = _oracles([label for _, label in given], mix_oracles)
+    given, excluded, barred = _without(filter.spec, given, exclude)
     rows, duplicates = _unique(filter.spec, given)
-    group = groups((sent_text(filter.spec, a) for a, _ in rows), [declared_group(a) for a, _ in rows])
+    group, near = _groups(filter.spec, rows, barred)
+    excluded.near = len(rows) - len(near)
+    rows = [rows[i] for i in near]
     if len(set(group)) < 3:
-        different = f"{len(set(group))} different texts among {len(rows)} labelled articles"
-        raise InputError(f"{different} are too few to split", fix="Label more: filterkit label")
-    part = _split(filter.spec, rows, group, seed)
+        raise _too_few(rows, group, excluded)
+    lines = [dump_line(_row(filter.spec, *row, rows[leader][0].id)) for row, leader in zip(rows, group, strict=True)]
     with locked(output_dir / ".prepare.lock", f"the splits in {output_dir}"):
-        return _write(filter, rows, group, part, output_dir, dict(variant or {}), oracles, seed, duplicates)
+        part = _as_before(filter, lines, output_dir, seed) or _split(filter.spec, rows, group, seed)
+        info, unchanged = _write(filter, lines, part, output_dir, dict(variant or {}), oracles, seed)
+    counts = Counter(SPLITS[p] for p in part)
+    return PrepareReport(
+        info=info,
+        counts={name: counts[name] for name in SPLITS},
+        duplicates=duplicates,
+        near_duplicates=len(rows) - len(set(group)),
+        excluded=excluded,
+        unchanged=unchanged,
+    )
+
+
+def _too_few(rows: Rows, group: Sequence[int], excluded: Excluded) -> InputError:
+    articles = f"{len(rows)} labelled article{'' if len(rows) == 1 else 's'}"
+    out = excluded.same + excluded.near
+    left = f" that are left after {out} {'was' if out == 1 else 'were'} excluded" if out else ""
+    alike = ", near-duplicates taken as one," if len(rows) > len(set(group)) else ""
+    return InputError(
+        f"{len(set(group))} different texts among {articles}{left}{alike} are too few to split",
+        fix="Label more: filterkit label",
+    )
 
 
 def _oracles(labels: Sequence[Label], mix_oracles: bool) -> list[str]:
@@ -87,77 +124,130 @@ def _oracles(labels: Sequence[Label], mix_oracles: bool) -> list[str]:
 
 
 @dataclass
+class Excluded:
+    """Rows left out for an article to exclude: of its id or text; or of a text like it, or of its declared group."""
+
+    same: int = 0
+    near: int = 0
+
+
+def _without(spec: FilterSpec, labelled: Rows, exclude: Iterable[Article]) -> tuple[Rows, Excluded, dict[str, Article]]:
+    """The rows that have neither id nor text of an article of `exclude`; and these articles by their text."""
+    ids: set[str] = set()
+    barred: dict[str, Article] = {}
+    for article in exclude:
+        ids.add(article.id)
+        barred.setdefault(sent_text(spec, article), article)
+    if not ids:
+        return labelled, Excluded(), {}
+    kept = [row for row in labelled if row[0].id not in ids and sent_text(spec, row[0]) not in barred]
+    return kept, Excluded(same=len(labelled) - len(kept)), barred
+
+
+def _groups(spec: FilterSpec, rows: Rows, barred: Mapping[str, Article]) -> tuple[list[int], list[int]]:
+    """The rows (by index) that have no near-duplicate in `barred`; and the group of each, as an index among them."""
+    articles = [*(article for article, _ in rows), *barred.values()]
+    found = groups((sent_text(spec, a) for a in articles), [declared_group(a) for a in articles])
+    out = set(found[len(rows) :])
+    near = [i for i in range(len(rows)) if found[i] not in out]
+    place = {i: new for new, i in enumerate(near)}
+    return [place[found[i]] for i in near], near
+
+
+@dataclass
 class Duplicates:
-    """What was left out: rows with the text of another; ids with a second text; ids whose text has other scores too."""
+    """What was left out: rows with the text of another; ids with a second text; ids whose text has other scores too;
+    repeated samples of one text."""
 
     same: int = 0
     conflicts: list[str] = field(default_factory=list)
     contradictions: list[str] = field(default_factory=list)
+    samples: int = 0
 
 
-def _unique(
-    spec: FilterSpec, labelled: Iterable[tuple[Article, Label]]
-) -> tuple[list[tuple[Article, Label]], Duplicates]:
+def sample_of(article: Article) -> int:
+    """The number of the sample, 0 for the first or only one: the field `sample`, as exported labels have it."""
+    number = article.extra.get("sample")
+    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else 0
+
+
+def _unique(spec: FilterSpec, labelled: Iterable[tuple[Article, Label]]) -> tuple[Rows, Duplicates]:
     """Every text once, every id once, by id. Two texts under one id are a mistake in the data: one of them stays.
 
     What stays follows from the rows and not from their order, so that equal labels make equal splits.
     """
     keyed = [
-        (a.id, sha256_text(sent_text(spec, a)), canonical_json([label.oracle, dict(label.scores)]), a, label)
+        (
+            (a.id, sample_of(a), sha256_text(sent_text(spec, a)), canonical_json([label.oracle, dict(label.scores)])),
+            (a, label),
+        )
         for a, label in labelled
     ]
     by_text: dict[str, tuple[Article, Label]] = {}
     text_of_id: dict[str, str] = {}
     out = Duplicates()
-    for _, key, _, article, label in sorted(keyed, key=lambda row: row[:3]):
-        known = text_of_id.setdefault(article.id, key)
+    for (article_id, sample, key, _), row in sorted(keyed, key=lambda pair: pair[0]):
+        known = text_of_id.setdefault(article_id, key)
         if known != key:
-            out.conflicts.append(article.id)
-        elif key in by_text:
-            out.same += 1
-            if dict(by_text[key][1].scores) != dict(label.scores):
-                out.contradictions.append(article.id)
+            out.conflicts.append(article_id)
+        elif key not in by_text:
+            by_text[key] = row
+        elif sample:
+            out.samples += 1
         else:
-            by_text[key] = (article, label)
+            out.same += 1
+            if dict(by_text[key][1].scores) != dict(row[1].scores):
+                out.contradictions.append(article_id)
     return list(by_text.values()), out
 
 
-def _split(spec: FilterSpec, rows: Sequence[tuple[Article, Label]], group: Sequence[int], seed: int) -> list[int]:
+def _split(spec: FilterSpec, rows: Rows, group: Sequence[int], seed: int) -> list[int]:
     """Part (0 train, 1 val, 2 test) of every row; a group stays together."""
-    leaders = sorted(set(group))
-    totals = {leader: _rough_overall(spec, rows[leader][1]) for leader in leaders}
-    order = sorted(range(len(leaders)), key=lambda i: (totals[leaders[i]], rows[leaders[i]][0].id))
-    if len(leaders) < sum(SHARES):
-        parts = [0] * len(leaders)
-        parts[order[len(order) // 3]], parts[order[2 * len(order) // 3]] = 1, 2
-    else:
-        parts = deal(order, SHARES, seed)
-    part_of = dict(zip(leaders, parts, strict=True))
+    sizes = Counter(group)
+    leaders = sorted(sizes)
+    scores = [[rows[leader][1].scores.get(name, np.nan) for name in spec.names] for leader in leaders]
+    stands = standing(spec, np.array(scores, dtype=np.float32))
+    pieces = [
+        Piece(rows[leader][0].id, sizes[leader], tier, total)
+        for leader, (tier, total) in zip(leaders, stands, strict=True)
+    ]
+    part_of = dict(zip(leaders, split(pieces, seed), strict=True))
     return [part_of[leader] for leader in group]
 
 
-def _rough_overall(spec: FilterSpec, label: Label) -> float:
-    """The weighted mean of the scores that are known."""
-    pairs = [(d.weight, label.scores[d.name]) for d in spec.dimensions if d.weight and d.name in label.scores]
-    return sum(w * s for w, s in pairs) / sum(w for w, _ in pairs) if pairs else 0.0
+def _as_before(filter: Filter, lines: Sequence[bytes], out: Path, seed: int) -> list[int] | None:
+    """Part of every row, as the splits in `out` have it; None where they hold other rows or are not whole."""
+    part_of: dict[bytes, int] = {}
+    try:
+        data = DataFile.model_validate(read_json(out / INFO_NAME))
+        for part, name in enumerate(SPLITS):
+            content = (out / f"{name}.jsonl").read_bytes()
+            if hashlib.sha256(content).hexdigest() != data.files.get(name):
+                return None
+            part_of |= dict.fromkeys(content.splitlines(keepends=True), part)
+    except (InputError, ValidationError, OSError):
+        return None
+    if (data.seed, data.filter) != (seed, filter.name) or part_of.keys() != set(lines):
+        return None
+    return [part_of[line] for line in lines]
 
 
 def _write(
     filter: Filter,
-    rows: Sequence[tuple[Article, Label]],
-    group: Sequence[int],
+    lines: Sequence[bytes],
     part: Sequence[int],
     out: Path,
     variant: dict[str, Any],
     oracles: Sequence[str],
     seed: int,
-    duplicates: Duplicates,
-) -> PrepareReport:
+) -> tuple[DataInfo, bool]:
+    """Write the splits. What they are, and whether they are as they were."""
     before = sha256_file(out / INFO_NAME) if (out / INFO_NAME).is_file() else None
-    lines: dict[str, list[bytes]] = {name: [] for name in SPLITS}
-    for (article, label), leader, where in zip(rows, group, part, strict=True):
-        lines[SPLITS[where]].append(dump_line(_row(filter.spec, article, label, rows[leader][0].id)))
-    hashes = {name: hashlib.sha256(b"".join(lines[name])).hexdigest() for name in SPLITS}
+    content = {
+        name: b"".join(line for line, where in zip(lines, part, strict=True) if SPLITS[where] == name)
+        for name in SPLITS
+    }
+    hashes = {name: hashlib.sha256(content[name]).hexdigest() for name in SPLITS}
     counts = Counter(SPLITS[p] for p in part)
     request_hash = filter.request_hash(variant)
     info = DataInfo(
@@ -179,14 +269,8 @@ def _write(
     write_json(out / INFO_NAME, data.model_dump(mode="json"))
     for name in SPLITS:
         with atomic_write(out / f"{name}.jsonl") as file:
-            file.writelines(lines[name])
-    return PrepareReport(
-        info=info,
-        counts={name: counts[name] for name in SPLITS},
-        duplicates=duplicates,
-        near_duplicates=len(rows) - len(set(group)),
-        unchanged=before == sha256_file(out / INFO_NAME),
-    )
+            file.write(content[name])
+    return info, before == sha256_file(out / INFO_NAME)
 
 
 def _row(spec: FilterSpec, article: Article, label: Label, group: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from filterkit.contracts import Context, Executor
 from filterkit.errors import ConfigError, FilterkitError, InputError, StoppedEarly
 from filterkit.files import atomic_write, locked, read_json, write_json
 from filterkit.filters import load_filter
+from filterkit.forced import tell_forced
 from filterkit.io import expand, refuse_to_overwrite, rejects_name
 from filterkit.manifest import load_manifest
 from filterkit.options import make_backend
@@ -148,6 +149,7 @@ def _judges(filters: Sequence[tuple[str, Path]]) -> tuple[list[Judge], dict[str,
                 raise
             skipped[name] = str(error)
             continue
+        tell_forced(manifest)
         specs.append(loaded.spec)
         judges.append(
             Judge(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from filterkit import __version__
-from filterkit.calibrator import Calibrator
+from filterkit.calibrator import Calibrator, OverallInterval
 from filterkit.contracts import Context, Scorer, TrainJob
 from filterkit.contracts.base import environment_secret
 from filterkit.errors import ArtifactError, ConfigError, PluginError
@@ -29,7 +29,7 @@ from filterkit.manifest import (
     student_hash,
 )
 from filterkit.options import make_backend
-from filterkit.pipeline.calibrate import fit_calibrator
+from filterkit.pipeline.calibrate import fit
 from filterkit.pipeline.data import Data
 from filterkit.plugins import plugins
 from filterkit.records import F32, Split, TrainedStudent, canonical_json, sha256_text
@@ -59,6 +59,17 @@ class TrainReport:
     folder: Path
     manifest: Manifest
     already_there: bool
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A student that was learnt but not published: what the trainer said, its calibrator and the interval of its
+    overall under the filter's weights (both from the val split), and its scorer, which whoever asked for it closes."""
+
+    trained: TrainedStudent
+    calibrator: Calibrator
+    overall_interval: OverallInterval
+    scorer: Scorer
 
 
 def train(
@@ -100,8 +111,8 @@ def learn(
     request: TrainRequest,
     run_id: str,
     context: Context,
-) -> tuple[TrainedStudent, Calibrator, Scorer]:
-    """One student in folder `out`, its calibrator (from the val split) and its scorer, not yet published."""
+) -> Learning:
+    """One student in folder `out`."""
     trainer = make_backend("trainer", request.trainer, request.options, filter.spec, context)
     out.mkdir(parents=True, exist_ok=True)
     context.workdir.mkdir(parents=True, exist_ok=True)
@@ -112,7 +123,9 @@ def learn(
     model = make_backend("model", trained.format, {}, filter.spec, context)
     scorer: Scorer = model.load(str(out), device=request.device)
     predictions = raw_scores(scorer, val_split.texts, len(filter.spec.names))
-    return trained, fit_calibrator(predictions, val_split.targets, seed=request.seed), scorer
+    spec = filter.spec
+    fitted = fit(predictions, val_split.targets, seed=request.seed, scale=(spec.scale.min, spec.scale.max))
+    return Learning(trained, fitted.calibrator, fitted.overall(spec.weights), scorer)
 
 
 def raw_scores(scorer: Scorer, texts: list[str], dimensions: int) -> F32:
@@ -169,8 +182,9 @@ def _make(
 ) -> Manifest:
     started = datetime.now(UTC)
     train_split, val_split = data.splits["train"].split, data.splits["val"].split
-    trained, calibrator, scorer = learn(filter, train_split, val_split, staging, request, run_id, context)
-    scorer.close()
+    learning = learn(filter, train_split, val_split, staging, request, run_id, context)
+    learning.scorer.close()
+    trained, calibrator = learning.trained, learning.calibrator
     _check_format(request.trainer, trained.format)
     files = describe_files(staging)
     manifest = Manifest(
@@ -185,6 +199,7 @@ def _make(
         trainer_options=dict(request.options),
         seed=request.seed,
         calibrator=calibrator,
+        overall_interval=learning.overall_interval,
         data=data.info,
         packages=_packages(request.trainer, trained.format),
         created=started,

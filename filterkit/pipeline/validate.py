@@ -4,125 +4,70 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from filterkit.contracts import Context
 from filterkit.errors import ArtifactError, InputError
-from filterkit.files import locked, read_json, write_json
+from filterkit.files import atomic_write, locked, write_json
 from filterkit.filters import Filter
-from filterkit.manifest import Gate, GateRecord, Manifest, load_manifest, save_manifest
-from filterkit.metrics import Metrics, measure
-from filterkit.pipeline.data import Data
-from filterkit.pipeline.nearby import deal
-from filterkit.pipeline.train import TrainRequest, learn, raw_scores, subset
+from filterkit.forced import tell_forced
+from filterkit.manifest import GateRecord, Manifest, load_manifest, save_manifest
+from filterkit.metrics.records import Comparison, Reference, Slice
+from filterkit.metrics.slices import worst
+from filterkit.pipeline.calibrate import fit_overall
+from filterkit.pipeline.data import Data, Rows
+from filterkit.pipeline.evaluate import Evaluation, compare_students, evaluate, reference, slices
+from filterkit.pipeline.folds import joined, out_of_fold
+from filterkit.pipeline.judged import judged, prevalence
+from filterkit.pipeline.references import Judge
 from filterkit.plugins import plugins
-from filterkit.records import F32, Split
-from filterkit.spec import FilterSpec, Gates
-from filterkit.student import check_fits, load_student, overall
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Metrics of predictions, and each gate's answer to them."""
-
-    metrics: Metrics
-    gates: tuple[Gate, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every gate passed."""
-        return all(g.passed for g in self.gates)
+from filterkit.report.contents import Contents, Judged, LabelCost
+from filterkit.report.page import render
+from filterkit.spec import Gates
+from filterkit.student import Look, check_fits, load_student
 
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What validation found. `method` says which articles it was held against."""
+    """What validation found. `record.method` says which articles it was held against."""
 
     evaluation: Evaluation
-    overall_mae: float | None
     record: GateRecord
-    looser: tuple[str, ...]
+    slices: tuple[Slice, ...]
+    references: tuple[Reference, ...]
+    comparison: Comparison | None
+
+    @property
+    def worst_slice(self) -> Slice | None:
+        """The language, source or length where the student is surely worse than elsewhere, if there is one."""
+        return worst(self.slices)
 
     def to_dict(self) -> dict[str, Any]:
+        worst = self.worst_slice
         return {
             "method": self.record.method,
             "metrics": self.evaluation.metrics.model_dump(mode="json"),
-            "overall_mae": self.overall_mae,
+            "slices": [s.model_dump(mode="json") for s in self.slices],
+            "worst_slice": worst.model_dump(mode="json") if worst else None,
+            "references": [r.model_dump(mode="json") for r in self.references],
+            "against": self.comparison.model_dump(mode="json") if self.comparison else None,
             "gates": self.record.model_dump(mode="json"),
-            "loosened": list(self.looser),
             "passed": self.record.passed,
         }
 
 
-def evaluate(
-    predictions: ArrayLike,
-    labels: ArrayLike,
-    filter: Filter | FilterSpec | Sequence[str],
-    *,
-    gates: Gates | None = None,
-) -> Evaluation:
-    """Metrics of predictions [n, d] against labels [n, d], and the gates' answers.
+@dataclass(frozen=True)
+class Beside:
+    """What a student is shown beside: another student's folder, other judges of the articles, what the labels cost.
 
-    `filter` is a filter or a list of dimension names (then all count, under the default gates). A NaN label is
-    unknown and left out; a NaN prediction is a row that failed, and fails a gate. InputError on other shapes.
+    `judges` is asked with the rows that are judged.
     """
-    spec = filter.spec if isinstance(filter, Filter) else filter
-    if isinstance(spec, FilterSpec):
-        names, counted, asked = spec.names, spec.scored, gates or spec.gates
-    else:
-        names, counted, asked = tuple(spec), tuple(range(len(spec))), gates or Gates()
-    if isinstance(spec, FilterSpec):
-        _check_scale(labels, spec)
-    metrics = measure(predictions, labels, names, counted)
-    return Evaluation(metrics, _gates(metrics, asked))
 
-
-def _check_scale(labels: ArrayLike, spec: FilterSpec) -> None:
-    known = np.asarray(labels, dtype=np.float64)
-    outside = known[(known < spec.scale.min) | (known > spec.scale.max)]
-    if outside.size:
-        raise InputError(f"label {outside[0]:g} lies outside of {spec.scale.min:g} to {spec.scale.max:g}")
-
-
-def _gates(metrics: Metrics, asked: Gates) -> tuple[Gate, ...]:
-    """Every gate is answered, also when nothing could be measured: then it fails."""
-    found = [
-        Gate(
-            name="all_scored",
-            value=float(metrics.failed),
-            limit=0.0,
-            passed=metrics.failed == 0 and metrics.n > 0,
-            why="articles that the student could not score",
-        )
-    ]
-    if asked.mae is not None:
-        found.append(
-            Gate(
-                name="mae",
-                value=metrics.mae,
-                limit=asked.mae,
-                passed=metrics.mae is not None and metrics.mae < asked.mae,
-                why="mean absolute error, in scale units, below the limit",
-            )
-        )
-    if asked.median_gain is not None:
-        gain = 1 - metrics.mae / metrics.median_mae if metrics.mae is not None and metrics.median_mae else None
-        found.append(
-            Gate(
-                name="median_gain",
-                value=gain,
-                limit=asked.median_gain,
-                passed=gain is not None and gain >= asked.median_gain and gain > 0,
-                why="share by which the error is below that of always answering the median",
-            )
-        )
-    return tuple(found)
+    student: Path | None = None
+    judges: Callable[[Rows], Sequence[Judge]] = field(default=lambda _: ())
+    cost: LabelCost | None = None
 
 
 def validate(
@@ -134,6 +79,7 @@ def validate(
     folds: int = 0,
     gates: Gates | None = None,
     looser: Sequence[str] = (),
+    beside: Beside | None = None,
     root: Path = Path(),
     stop: Callable[[], bool] = lambda: False,
 ) -> ValidationReport:
@@ -141,9 +87,54 @@ def validate(
 
     Out of fold, the same trainer with the same options is trained anew for each fold, so that every article is
     judged by a student that saw neither it nor its near-duplicates; a finished fold is kept in `work` and not trained
-    again after a kill. Writes validation.json and the gate record into the student's folder. Raises ArtifactError
-    when student, data and filter do not belong together, InputError when there are too few articles for the folds.
+    again after a kill. Writes validation.json, report.html and the gate record into the student's folder. Raises
+    ArtifactError when student, data and filter do not belong together, InputError when there are too few articles for
+    the folds, or when the test split is not apart from the others.
     """
+    beside = beside or Beside()
+    manifest = _of_these_splits(filter, student_dir, data)
+    manifest = _under_this_policy(filter, student_dir, manifest, data)
+    tell_forced(manifest)
+    rows = joined(data) if folds >= 2 else _unseen(filter, data)
+    judges = beside.judges(rows)  # before minutes of training: a file that cannot be read is said at once
+    with locked(work / "lock", f"the validation of {filter.name}"):
+        look = _looked(filter, student_dir, manifest, rows, work, folds, stop, root)
+        comparison = None
+        if beside.student is not None:
+            comparison = _against(filter, beside.student, data, rows, look, work, folds, stop, root)
+        shutil.rmtree(work, ignore_errors=True)
+    evaluation = evaluate(
+        look.scores,
+        rows.split.targets,
+        filter,
+        gates=gates,
+        intervals=look.intervals,
+        overall_intervals=look.overall_intervals,
+        groups=rows.groups,
+        missing_intervals=_why_no_intervals(manifest) if look.intervals is None else None,
+    )
+    if folds >= 2:
+        evaluation = _without_advice_to_fold(evaluation)
+    method = f"out of fold, {folds} folds, {len(rows)} articles" if folds >= 2 else f"test split, {len(rows)} articles"
+    record = _record(filter, manifest, evaluation, method, looser)
+    report = ValidationReport(
+        evaluation=evaluation,
+        record=record,
+        slices=slices(rows.articles, look.scores, rows.split.targets, filter, groups=rows.groups),
+        references=tuple(
+            reference(j.who, j.kind, j.scores, rows.split.targets, look.scores, filter, groups=rows.groups)
+            for j in judges
+        ),
+        comparison=comparison,
+    )
+    manifest = _recorded(manifest, report)
+    contents = _contents(filter, manifest, data, judged(filter, rows, look), report, beside.cost)
+    _write(filter, student_dir, manifest, report, contents)
+    return report
+
+
+def _of_these_splits(filter: Filter, student_dir: Path, data: Data) -> Manifest:
+    """The manifest of a student that answers this filter's question and has not learnt from the test split."""
     manifest = load_manifest(student_dir)
     check_fits(filter, manifest, student_dir)
     if manifest.data.fingerprint != data.info.fingerprint:
@@ -152,36 +143,112 @@ def validate(
             where=student_dir,
             fix="Give the --data-dir it was trained with, or train again",
         )
-    asked = gates or filter.spec.gates
-    if folds >= 2:
-        with locked(work / "lock", f"the validation of {filter.name}"):
-            predictions, labels = _out_of_fold(filter, manifest, data, work, folds, stop, root)
-            shutil.rmtree(work, ignore_errors=True)
-        method = f"out of fold, {folds} folds, {len(labels)} articles"
-    else:
-        test = data.splits["test"]
-        student = load_student(student_dir, filter)
-        predictions, labels = student.predict(test.articles).scores, test.split.targets
-        student.close()
-        method = f"test split, {len(labels)} articles"
-    report = _report(filter, manifest, predictions, labels, asked, method, tuple(looser))
-    _write(filter, student_dir, manifest, report)
-    return report
+    return manifest
 
 
-def _report(
+def _unseen(filter: Filter, data: Data) -> Rows:
+    """The test split. InputError when some of it, or what is nearly the same, is in another split too."""
+    learnt = {group for name, rows in data.splits.items() if name != "test" for group in rows.groups}
+    test = data.splits["test"]
+    seen = sum(group in learnt for group in test.groups)
+    if seen:
+        raise InputError(
+            f"{seen} of {len(test)} test articles are in train or val too, or nearly the same: they prove nothing",
+            where=test.split.path,
+            fix=f"Make the splits with filterkit prepare {filter.name}, and train again; or use --folds",
+        )
+    return test
+
+
+def _without_advice_to_fold(evaluation: Evaluation) -> Evaluation:
+    """Nobody is told to do what was just done."""
+    advice, small = ", or use --folds", evaluation.metrics.small
+    return replace(
+        evaluation,
+        metrics=evaluation.metrics.model_copy(update={"small": small and small.replace(advice, "")}),
+        gates=tuple(g.model_copy(update={"why": g.why.replace(advice, "")}) for g in evaluation.gates),
+    )
+
+
+def _under_this_policy(filter: Filter, student_dir: Path, manifest: Manifest, data: Data) -> Manifest:
+    """The manifest with the interval of the overall under this filter's weights, and with its spec."""
+    manifest = manifest.model_copy(update={"spec": filter.spec, "policy_hash": filter.spec.policy_hash})
+    weights = tuple(filter.spec.weights)
+    if manifest.overall_interval.weights == weights:
+        return manifest
+    val = data.splits["val"]
+    student = load_student(student_dir, filter)
+    raw = student.look(val.articles).raw
+    student.close()
+    scale = (filter.spec.scale.min, filter.spec.scale.max)
+    fitted = fit_overall(raw, val.split.targets, weights, seed=manifest.seed, scale=scale)
+    return manifest.model_copy(update={"overall_interval": fitted})
+
+
+def _looked(
     filter: Filter,
+    student_dir: Path,
     manifest: Manifest,
-    predictions: F32,
-    labels: F32,
-    asked: Gates,
-    method: str,
-    looser: tuple[str, ...],
-) -> ValidationReport:
-    evaluation = evaluate(predictions, labels, filter, gates=asked)
-    weights = filter.spec.weights
-    whole = np.isfinite(labels).all(axis=1) & np.isfinite(predictions).all(axis=1)
-    error = np.abs(overall(predictions[whole], weights) - overall(labels[whole], weights))
+    rows: Rows,
+    work: Path,
+    folds: int,
+    stop: Callable[[], bool],
+    root: Path,
+) -> Look:
+    """What the student, or out of fold its recipe, says of the rows."""
+    if folds >= 2:
+        return out_of_fold(filter, manifest, rows, work, folds, stop, root)
+    student = load_student(student_dir, filter)
+    student.manifest = manifest
+    try:
+        return student.look(rows.articles)
+    finally:
+        student.close()
+
+
+def _against(
+    filter: Filter,
+    other_dir: Path,
+    data: Data,
+    rows: Rows,
+    look: Look,
+    work: Path,
+    folds: int,
+    stop: Callable[[], bool],
+    root: Path,
+) -> Comparison:
+    """The student beside another one of the same filter, on the same articles."""
+    other = load_manifest(other_dir)
+    check_fits(filter, other, other_dir)
+    tell_forced(other)
+    note = None
+    if other.data.fingerprint != data.info.fingerprint:
+        if folds >= 2:
+            raise ArtifactError(
+                "the other student was trained on other splits than these", where=other_dir, fix="Leave out --folds"
+            )
+        note = "the other student was trained on other splits: it may have learnt from articles that it is judged on"
+    theirs = _looked(filter, other_dir, other, rows, work, folds, stop, root)
+    differences = compare_students(look.scores, theirs.scores, rows.split.targets, filter, groups=rows.groups)
+    first = next(d for d in differences if d.name == "mae")
+    return Comparison(
+        other=str(other_dir),
+        other_hash=other.student_hash,
+        n=len(rows),
+        differences=differences,
+        better=first.better,
+        note=note,
+    )
+
+
+def _why_no_intervals(manifest: Manifest) -> str:
+    """Why a student that should say how far it may be off does not."""
+    return next((r for r in manifest.calibrator.reasons if r), "the student was trained without any: train it again")
+
+
+def _record(
+    filter: Filter, manifest: Manifest, evaluation: Evaluation, method: str, looser: Sequence[str]
+) -> GateRecord:
     record = GateRecord(
         student_hash=manifest.student_hash,
         policy_hash=filter.spec.policy_hash,
@@ -189,23 +256,48 @@ def _report(
         method=method,
         at=datetime.now(UTC),
         gates=evaluation.gates,
+        left_out=dict(evaluation.left_out),
+        loosened=tuple(looser),
     )
     if manifest.gates and manifest.gates.model_copy(update={"at": record.at}) == record:
-        record = manifest.gates  # said before: nothing changes, and what was deployed stays the same
-    return ValidationReport(evaluation, float(error.mean()) if len(error) else None, record, looser)
+        return manifest.gates  # said before: nothing changes, and what was deployed stays the same
+    return record
 
 
-def _write(filter: Filter, folder: Path, manifest: Manifest, report: ValidationReport) -> None:
-    write_json(folder / "validation.json", report.to_dict())
-    updated = manifest.model_copy(
+def _recorded(manifest: Manifest, report: ValidationReport) -> Manifest:
+    """The manifest with what was found. Gates that pass end what was forced."""
+    return manifest.model_copy(
         update={
-            "spec": filter.spec,
-            "policy_hash": filter.spec.policy_hash,
             "metrics": report.evaluation.metrics.model_dump(mode="json"),
             "gates": report.record,
+            "forced": None if report.record.passed else manifest.forced,
         }
     )
-    save_manifest(folder, updated)
+
+
+def _contents(
+    filter: Filter, manifest: Manifest, data: Data, seen: Judged, report: ValidationReport, cost: LabelCost | None
+) -> Contents:
+    return Contents(
+        spec=filter.spec,
+        manifest=manifest,
+        metrics=report.evaluation.metrics,
+        judged=seen,
+        slices=report.slices,
+        references=report.references,
+        comparison=report.comparison,
+        cost=cost,
+        prevalence=prevalence(filter, data),
+        notes=report.record.loosened,
+    )
+
+
+def _write(filter: Filter, folder: Path, manifest: Manifest, report: ValidationReport, contents: Contents) -> None:
+    """The manifest last: its gate record is what says that the other two are there."""
+    write_json(folder / "validation.json", report.to_dict())
+    with atomic_write(folder / "report.html") as file:
+        file.write(render(contents))
+    save_manifest(folder, manifest)
     plugins().observe(
         "student_validated",
         filter_name=filter.name,
@@ -213,77 +305,3 @@ def _write(filter: Filter, folder: Path, manifest: Manifest, report: ValidationR
         metrics=report.evaluation.metrics.model_dump(mode="json"),
         passed=report.record.passed,
     )
-
-
-def _out_of_fold(
-    filter: Filter,
-    manifest: Manifest,
-    data: Data,
-    work: Path,
-    folds: int,
-    stop: Callable[[], bool],
-    root: Path,
-) -> tuple[F32, F32]:
-    """Calibrated predictions [n, d] of all labelled articles by students that did not see them, and the labels."""
-    everything = _joined(data)
-    names = [g for rows in data.splits.values() for g in rows.groups]
-    if len(set(names)) < 2 * folds:
-        raise InputError(f"{len(set(names))} groups of articles are too few for {folds} folds", fix="Lower --folds")
-    half = _halves(everything, names, filter.spec.weights, folds, manifest.seed)
-    predictions = np.full_like(everything.targets, np.nan)
-    for k in range(folds):
-        held, val = half // 2 == k, half == (2 * k + 2) % (2 * folds)  # half of the next fold calibrates
-        out = work / f"{manifest.run_id}-{filter.spec.policy_hash[:8]}-{k}-of-{folds}"
-        kept = out / "predictions.json"
-        if not kept.is_file():
-            parts = [subset(everything, np.flatnonzero(rows)) for rows in (~held & ~val, val, held)]
-            scores = _one_fold(filter, manifest, parts[0], parts[1], parts[2].texts, out, stop, root)
-            write_json(kept, [[None if np.isnan(v) else v for v in row] for row in scores.tolist()])
-            shutil.rmtree(out / "student", ignore_errors=True)
-        predictions[held] = np.array(read_json(kept), dtype=np.float32)
-    return predictions, everything.targets
-
-
-def _one_fold(
-    filter: Filter,
-    manifest: Manifest,
-    learnt: Split,
-    val: Split,
-    held: list[str],
-    out: Path,
-    stop: Callable[[], bool],
-    root: Path,
-) -> F32:
-    """Calibrated predictions [n, d] of the held-out texts by a student of the same recipe."""
-    request = TrainRequest(manifest.trainer, manifest.trainer_options, manifest.seed)
-    context = Context(workdir=out / "trainer", stop=stop, root=root)
-    _, calibrator, scorer = learn(
-        filter, learnt, val, out / "student", request, f"{manifest.run_id}-{out.name}", context
-    )
-    raw = raw_scores(scorer, held, len(filter.spec.names))
-    scorer.close()
-    clipped: F32 = np.clip(calibrator.apply(raw), filter.spec.scale.min, filter.spec.scale.max)
-    return clipped
-
-
-def _joined(data: Data) -> Split:
-    parts = [rows.split for rows in data.splits.values()]
-    return Split(
-        texts=[t for p in parts for t in p.texts],
-        targets=np.concatenate([p.targets for p in parts]),
-        weights=np.concatenate([p.weights for p in parts]),
-        path=parts[0].path,
-    )
-
-
-def _halves(
-    split: Split, groups: Sequence[str], weights: Sequence[float], folds: int, seed: int
-) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Half fold (2k and 2k + 1 make fold k) of every row, stratified by the overall; a group shares one."""
-    known = np.nan_to_num(split.targets, nan=0.0)
-    totals = overall(known, weights)
-    leader = {g: i for i, g in reversed(list(enumerate(groups)))}
-    leaders = sorted(leader.values(), key=lambda i: (float(totals[i]), i))
-    position = {i: n for n, i in enumerate(leaders)}
-    dealt = deal(range(len(leaders)), [1] * (2 * folds), seed)
-    return np.array([dealt[position[leader[g]]] for g in groups], dtype=np.intp)

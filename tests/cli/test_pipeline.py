@@ -92,6 +92,21 @@ def test_articles_can_be_kept_out(workspace: Workspace) -> None:
     assert ids == {row["id"] for row in rows[2:]}
 
 
+def test_what_is_kept_out_is_told(workspace: Workspace) -> None:
+    rows = labelled(60)
+    near = {**rows[2], "id": "near", "content": rows[2]["content"] + " and so on"}
+    workspace.labels(rows)
+    write_jsonl(workspace / "out.jsonl", [{k: v for k, v in near.items() if k != "scores"}, rows[0]])
+    prepare = ("prepare", "tiny/v1", "--labels", "labels.jsonl", "--exclude", "out.jsonl", "--output-dir", "data")
+    assert "excluded: 1 by id or text, 1 near-duplicate of" in workspace.ok(*prepare).stdout
+    assert json.loads(workspace.ok(*prepare, "--json").stdout)["excluded"] == 2
+    write_jsonl(workspace / "out.jsonl", [near, {"id": "no content"}])
+    done = workspace.ok(*prepare, code=3)
+    assert "1 line could not be used; see data/labels.rejected.jsonl" in done.stderr
+    write_jsonl(workspace / "data/test.jsonl", [near])
+    workspace.refused(*prepare, "--exclude", "data/test.jsonl", says="is an input and would be overwritten")
+
+
 @pytest.mark.heavy
 def test_memory_does_not_grow_with_the_input(ready: Workspace) -> None:
     peaks = []

@@ -209,7 +209,7 @@ def test_one_id_with_two_texts_is_told(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "0 different texts"), (b"\n\n \n", "0 different texts"), (b"{}\n", "1 lines were rejected")],
+    [(b"", "0 different texts"), (b"\n\n \n", "0 different texts"), (b"{}\n", "1 line was rejected")],
 )
 def test_labels_that_hold_nothing(workspace: Workspace, content: bytes, says: str) -> None:
     (workspace / "labels.jsonl").write_bytes(content)
@@ -337,7 +337,7 @@ def test_a_changed_policy_costs_only_a_validation(ready: Workspace) -> None:
 
 
 def test_gates_that_the_workspace_tightened_are_asked_before_deploying(ready: Workspace) -> None:
-    (ready / "filterkit.yaml").write_text("gates: {mae: 0.5}\n")
+    (ready / "filterkit.yaml").write_text("gates: {mae: 0.9}\n")
     ready.refused(*DEPLOY, code=1, says="gates in force are not those")
     ready.ok(*VALIDATE)
     ready.ok(*DEPLOY)
@@ -461,7 +461,7 @@ def test_splits_edited_after_prepare(ready: Workspace) -> None:
 
 def test_splits_made_elsewhere_are_taken_at_their_word(ready: Workspace) -> None:
     (ready / "mine").mkdir()
-    for name, rows in (("train", labelled(100)), ("val", labelled(120)[100:110]), ("test", labelled(130)[110:])):
+    for name, rows in (("train", labelled(300)), ("val", labelled(350)[300:]), ("test", labelled(430)[350:])):
         write_jsonl(ready / f"mine/{name}.jsonl", rows)
     ready.ok("train", "tiny/v1", "--data-dir", "mine", "--output-dir", "own")
     ready.ok("validate", "tiny/v1", "--data-dir", "mine", "--student", "own")

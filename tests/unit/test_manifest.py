@@ -21,7 +21,7 @@ def test_it_reads_back_what_it_wrote(ready: Workspace) -> None:
     assert manifest.gates is not None
     assert manifest.gates.passed
     assert manifest.spec.to_dict() == json.loads(before)["spec"]
-    assert (manifest.data.train, manifest.data.val, manifest.data.test) == (96, 12, 12)
+    assert (manifest.data.train, manifest.data.val, manifest.data.test) == (480, 60, 60)
     assert set(manifest.packages) >= {"python", "filterkit", "fk-toys", "numpy"}
 
 

@@ -88,6 +88,13 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "trainer.use": ("qwen-lora", set()),
     "gates.mae": (0.9, {POLICY}),
     "gates.median_gain": (0.1, {POLICY}),
+    "gates.spearman": (0.5, {POLICY}),
+    "gates.top_recall": (0.5, {POLICY}),
+    "gates.coverage": (0.5, {POLICY}),
+    "gates.unknown_labels": (0.1, {POLICY}),
+    "gates.f1": (0.5, {POLICY}),
+    "threshold": (7, {POLICY}),
+    "dimensions.2.threshold": (7, {POLICY}),
 }
 """Field -> another value, and the fingerprints that must change with it; no others may."""
 

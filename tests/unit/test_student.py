@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,14 @@ import pytest
 from helpers import FILTER, Workspace, unlabelled, write_filter
 
 import filterkit
-from filterkit.contracts import Context
+from filterkit import forced
+from filterkit.calibrator import Calibrator, DimensionMap, OverallInterval, Spread
+from filterkit.contracts import Context, Options, Postfilter
 from filterkit.io import to_article
+from filterkit.look import Look
+from filterkit.manifest import Forced, save_manifest
 from filterkit.options import make_backend
-from filterkit.records import Article
+from filterkit.records import F32, Article, Verdicts
 from filterkit.spec import FilterSpec
 from filterkit.student import Student, overall
 
@@ -142,3 +148,157 @@ def test_what_the_prefilter_holds_back_is_not_scored(ready: Workspace, toys: Non
     assert (verdicts[1].scores, verdicts[1].overall, verdicts[1].passed) == ({}, None, False)
     assert verdicts[0].scores == verdicts[2].scores
     student.close()
+
+
+class Halves(Postfilter[Options]):
+    """Tiers good (from 5) and rest. Nothing written by somebody who pays is good."""
+
+    Options = Options
+    tiers = ("good", "rest")
+    rules = ("paid",)
+    seen: list[F32 | None]
+
+    def judge(self, articles: Sequence[Article] | None, scores: F32, overall: F32, interval: F32 | None) -> Verdicts:
+        self.seen.append(interval)
+        paid = scores[:, 2] >= 5
+        capped = np.where(paid, np.minimum(overall, 3), overall).astype(np.float32)
+        judged = np.isfinite(capped)
+        return Verdicts(
+            overall=capped,
+            tier=np.where(judged, np.where(capped >= 5, 0, 1), -1).astype(np.int16),
+            passed=judged & (capped >= 5),
+            reasons=paid.astype(np.uint64),
+        )
+
+
+def knowing(student: Student, half: float = 0.5, weights: tuple[float, ...] | None = None) -> Student:
+    """The student with intervals of two points a dimension (the flag: none) and twice `half` of the overall."""
+    spread = Spread(x=(0.0,), y=(1.0,))
+    d = len(student.spec.names)
+    student.manifest = student.manifest.model_copy(
+        update={
+            "calibrator": Calibrator(
+                maps=(DimensionMap(),) * d,
+                spreads=(spread, spread, None),
+                reasons=(None, None, "no labels"),
+            ),
+            "overall_interval": OverallInterval(
+                weights=weights or tuple(student.spec.weights), spread=Spread(x=(0.0,), y=(half,))
+            ),
+        }
+    )
+    halves = Halves(Options(), student.spec, Context(workdir=None))  # type: ignore[arg-type]
+    halves.seen = []
+    student.__dict__["postfilter"] = halves
+    return student
+
+
+def test_training_leaves_intervals_of_its_own(student: Student) -> None:
+    calibrator = student.manifest.calibrator
+    assert len(calibrator.spreads) == 3
+    assert all(calibrator.spreads)
+    assert student.manifest.overall_interval.weights == (0.75, 0.25, 0.0)
+    look = student.look([to_article(r) for r in ROWS[:100]])
+    assert look.intervals is not None
+    assert look.intervals.shape == (100, 3, 2)
+    assert look.overall_intervals is not None
+    assert look.sure is None, "the postfilter `overall` has no tiers"
+
+
+def test_intervals_lie_on_the_scale_around_their_score(student: Student) -> None:
+    scores = np.array([[0, 0.4, 5], [9.8, 10, 0], [np.nan] * 3], dtype=np.float32)
+    found = knowing(student).intervals(scores)
+    assert found is not None
+    assert found[:2, :2].tolist() == pytest.approx(np.array([[[0, 1], [0, 1.4]], [[8.8, 10], [9, 10]]]))
+    assert np.isnan(found[2]).all()
+    assert np.isnan(found[:, 2]).all(), "of the flag nothing is known"
+    random = np.random.default_rng(0).uniform(0, 10, (2000, 3))
+    scores = student.calibrate(random.astype(np.float32))
+    found = student.intervals(scores)
+    assert found is not None
+    assert ((found[:, :2, 0] <= scores[:, :2]) & (scores[:, :2] <= found[:, :2, 1])).all()
+    assert ((found[:, :2] >= 0) & (found[:, :2] <= 10)).all()
+
+
+def test_who_is_sure_has_both_ends_in_one_tier(student: Student) -> None:
+    """An advert's cap counts at both ends: it is surely not good, although its overall before the cap might be."""
+    articles = [to_article(r) for r in ROWS[:400]]
+    verdicts = list(knowing(student, half=1.0).judge(articles))
+    scores = student.score(articles)
+    total = student.overall(scores)
+    for verdict, whole, row in zip(verdicts, total.tolist(), scores.tolist(), strict=True):
+        assert verdict.overall_interval is not None
+        low, high = verdict.overall_interval
+        assert verdict.overall is not None
+        assert low <= verdict.overall <= high
+        if row[2] >= 5:
+            assert verdict.sure
+            assert high <= 3
+        else:
+            assert verdict.sure == (not whole - 1 < 5 <= whole + 1)
+            assert (low, high) == pytest.approx((max(whole - 1, 0), min(whole + 1, 10)), abs=1e-3)
+        shown = json.loads(json.dumps(verdict.to_dict()))
+        assert shown["sure"] is verdict.sure
+        assert shown["overall_interval"] == list(verdict.overall_interval)
+    assert {v.sure for v in verdicts} == {True, False}
+    look = student.look(articles)
+    assert look.sure is not None
+    assert look.sure.tolist() == [v.sure for v in verdicts]
+    assert student.postfilter.seen[0] is not None, "a postfilter may use the intervals of the scores"  # type: ignore[attr-defined]
+
+
+def test_other_weights_than_the_interval_was_made_for(student: Student) -> None:
+    """Somebody changed the filter's weights since: then nobody knows, until it is validated again."""
+    verdict = next(knowing(student, weights=(0.5, 0.5, 0.0)).judge(ROWS[:1]))
+    assert (verdict.overall_interval, verdict.sure) == (None, None)
+    look = student.look([to_article(ROWS[0])])
+    assert (look.overall_intervals, look.sure) == (None, None)
+    assert look.intervals is not None
+
+
+def test_what_failed_is_not_sure(student: Student) -> None:
+    articles = [to_article(ROWS[0]), Article("empty", "title", " "), to_article(ROWS[1])]
+    look = knowing(student, half=0.0).look(articles)
+    assert look.sure is not None
+    assert look.sure.tolist() == [True, False, True]
+    assert look.overall_intervals is not None
+    assert np.isnan(look.overall_intervals[1]).all()
+    verdict = list(student.judge(articles))[1]
+    assert (verdict.overall_interval, verdict.sure) == (None, None)
+
+
+def test_a_look_is_kept_as_json_taken_apart_and_joined(student: Student) -> None:
+    articles = [to_article(r) for r in ROWS[:20]] + [Article("empty", "title", " ")]
+    look = knowing(student).look(articles)
+    again = Look.from_lists(json.loads(json.dumps(look.to_lists(), allow_nan=False)))
+    halves = Look.concatenate([again.take(np.arange(10, 21)), again.take(np.arange(10))])
+    back = halves.take(np.argsort(np.concatenate([np.arange(10, 21), np.arange(10)])))
+    for name in ("raw", "scores", "intervals", "overall_intervals", "sure"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(look, name))
+    knows_less = Look(look.raw, look.scores, None, None, None)
+    joined = Look.concatenate([look, knows_less])
+    assert joined.sure is not None
+    assert not joined.sure[21:].any()
+    assert joined.intervals is not None
+    assert np.isnan(joined.intervals[21:]).all()
+    assert Look.concatenate([knows_less, knows_less]).sure is None
+
+
+def test_a_student_that_was_forced_says_so_once(ready: Workspace, toys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forced, "_told", set())
+    manifest = filterkit.load_student(ready / "student", ready.filter).manifest
+    why = Forced(
+        reason="the board\x1b[2J wants\nit " + "x" * 500, gates="mae is 1.2, the limit 1", at=datetime.now(UTC)
+    )
+    save_manifest(ready / "student", manifest.model_copy(update={"forced": why}))
+    with pytest.warns(UserWarning, match="its gates refused it") as told:
+        loaded = [filterkit.load_student(ready / "student", ready.filter) for _ in range(3)]
+    for one in loaded:
+        one.close()
+    [message] = [str(w.message) for w in told]
+    assert message.startswith(
+        "tiny: this student was shipped although its gates refused it (mae is 1.2, the limit 1): "
+    )
+    assert "the board[2J wants it xx" in message
+    assert message.isprintable()
+    assert len(message) < 400

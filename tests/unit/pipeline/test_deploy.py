@@ -33,7 +33,7 @@ def live(ready: Workspace) -> str | None:
 
 def test_what_passed_is_shipped_and_verified(ready: Workspace, toys: None) -> None:
     first = deployed(ready)
-    assert first.files == 3
+    assert first.files == 4
     assert first.largest_difference == 0
     assert first.previous is None
     again = deployed(ready)
@@ -81,7 +81,7 @@ def tampering(monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]) -
     monkeypatch.setattr(deployer, "publish", published)
 
 
-@pytest.mark.parametrize("name", ["toy.json", "filterkit.json", "validation.json"])
+@pytest.mark.parametrize("name", ["toy.json", "filterkit.json", "validation.json", "report.html"])
 def test_a_file_that_arrived_damaged_is_found_and_nothing_goes_live(
     ready: Workspace, toys: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -125,7 +125,7 @@ def test_the_old_one_stays_live_when_the_new_one_is_refused(
 def test_gates_in_force_must_be_those_that_were_asked(ready: Workspace, toys: None) -> None:
     with pytest.raises(GateRefused, match="gates in force"):
         deployed(ready, gates=Gates(mae=0.9))
-    assert deployed(ready, gates=Gates(mae=None)).files == 3, "a gate that is no longer asked stops nothing"
+    assert deployed(ready, gates=Gates(mae=None)).files == 4, "a gate that is no longer asked stops nothing"
 
 
 def test_a_filter_whose_prefilter_is_not_installed_is_not_shipped(ready: Workspace, toys: None) -> None:

@@ -51,6 +51,25 @@ def test_near_duplicates_are_found() -> None:
     assert found_share(near) >= 0.98
 
 
+@pytest.mark.parametrize(("share", "least"), [(0.1, 0.75), (0.15, 0.7), (0.2, 0.6)])
+def test_the_less_near_are_found_too(share: float, least: float) -> None:
+    pairs = [(text(i), altered(text(i), share, i)) for i in range(400)]
+    near = [(a, b) for a, b in pairs if jaccard(a, b) >= least]
+    assert len(near) >= 300
+    assert found_share(near) >= 0.99
+
+
+def test_a_passage_that_all_share_hides_no_near_duplicates() -> None:
+    """Two thirds as long as the article itself: it fills buckets with articles that are otherwise different."""
+    wall = text(5_000, 40)
+    pairs = [(f"{wall} {text(i)}", f"{wall} {altered(text(i), 0.35, i)}") for i in range(250)]
+    near = [(a, b) for a, b in pairs if jaccard(a, b) >= 0.6]
+    assert len(near) >= 200
+    assert found_share(near) >= 0.99
+    labels = groups([a for a, _ in pairs])
+    assert len(set(labels)) >= 225  # sharing it alone makes no near-duplicates
+
+
 def test_articles_that_share_a_passage_are_not_near_duplicates() -> None:
     assert found_share(pairs_near(0.3, 0.53)) <= 0.01
 

@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from helpers import FILTER, labelled, read_jsonl, write_filter
+from helpers import FILTER, labelled, read_jsonl, words, write_filter
 
 from filterkit.errors import ConfigError, InputError
 from filterkit.filters import Filter, load_filter
@@ -170,3 +171,112 @@ def test_labels_that_contradict_each_other_are_told(tiny: Filter, tmp_path: Path
     report = split(tiny, rows, tmp_path / "a")
     assert report.duplicates.same == 1
     assert len(report.duplicates.contradictions) == 1
+
+
+TIERS = "postfilter: {use: tiers, tiers: [{name: best, at_least: 7}, {name: good, at_least: 4}, {name: rest}]}\n"
+
+
+@pytest.fixture
+def tiered(tmp_path: Path) -> Filter:
+    return load_filter(write_filter(tmp_path / "tiered", FILTER + TIERS))
+
+
+def scored(rows: list[dict[str, Any]], best: int, good: int) -> list[dict[str, Any]]:
+    """`best` rows of the best tier, `good` of the second, the others of the last."""
+    for i, row in enumerate(rows):
+        score = 8 if i < best else 5 if i < best + good else 1
+        row["scores"] = {"help": score, "novelty": score, "is_advert": 0}
+    return rows
+
+
+def tier_counts(out: Path) -> dict[int, Counter[str]]:
+    found: dict[int, Counter[str]] = {8: Counter(), 5: Counter(), 1: Counter()}
+    for name in SPLITS:
+        for row in read_jsonl(out / f"{name}.jsonl"):
+            found[row["scores"]["help"]][name] += 1
+    return found
+
+
+@pytest.mark.parametrize(("best", "good"), [(12, 300), (10, 10), (19, 23), (37, 101)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_every_tier_is_in_every_split(tiered: Filter, tmp_path: Path, best: int, good: int, seed: int) -> None:
+    report = split(tiered, scored(labelled(1000), best, good), tmp_path / "out", seed=seed)
+    assert report.counts == {"train": 800, "val": 100, "test": 100}
+    for score, size in ((8, best), (5, good), (1, 1000 - best - good)):
+        counts = tier_counts(tmp_path / "out")[score]
+        for name in ("val", "test"):
+            assert size // 10 <= counts[name] <= size // 10 + 2
+
+
+def test_a_rare_tier_of_near_duplicates_is_in_every_split(tiered: Filter, tmp_path: Path) -> None:
+    rows = scored(labelled(300), 5, 100)
+    for row in rows[:5]:
+        for i in range(2):
+            rows.append({**row, "id": f"{row['id']}-{i}", "content": row["content"] + f" more{i}"})
+    for seed in range(5):
+        split(tiered, rows, tmp_path / "out", seed=seed)
+        counts = tier_counts(tmp_path / "out")[8]
+        assert min(counts[name] for name in SPLITS) >= 3
+
+
+def test_a_wall_does_not_fill_the_test(tiered: Filter, tmp_path: Path) -> None:
+    """Copies of one text prove nothing: they go to train, and the others still give a tenth of all to the test."""
+    rows = scored(labelled(1000), 50, 300)
+    wall = " ".join(words(np.random.default_rng(3), 60))
+    for row in rows[700:]:
+        row["content"] = wall + row["content"][:9]
+    report = split(tiered, rows, tmp_path / "out")
+    assert report.near_duplicates == 299
+    assert report.counts["val"] == pytest.approx(100, abs=3)
+    assert report.counts["test"] == pytest.approx(100, abs=3)
+    assert {where(tmp_path / "out")[row["id"]] for row in rows[700:]} == {"train"}
+
+
+def test_nothing_but_copies_cannot_be_split(tiny: Filter, tmp_path: Path) -> None:
+    wall = " ".join(words(np.random.default_rng(3), 60))
+    rows = [{**row, "title": "", "content": f"{wall} {i}"} for i, row in enumerate(labelled(40))]
+    with pytest.raises(InputError, match="1 different texts among 40 labelled articles, near-duplicates taken as one"):
+        split(tiny, rows, tmp_path / "out")
+
+
+def test_excluded_articles_take_their_near_duplicates_with_them(tiny: Filter, tmp_path: Path) -> None:
+    rows = labelled(120)
+    evaluation = [{k: v for k, v in row.items() if k != "scores"} for row in labelled(20)]
+    for row in rows[:5]:
+        row["content"] += " and some more"  # an edited text under a known id
+    for row in rows[5:10]:
+        row["id"] = f"other-{row['id']}"
+    for row in rows[10:20]:
+        row |= {"id": f"near-{row['id']}", "content": row["content"] + " and some more"}
+    rows[30]["group"] = evaluation[19]["group"] = "told"
+    report = split(tiny, rows, tmp_path / "out", exclude=[to_article(r) for r in evaluation])
+    assert (report.excluded.same, report.excluded.near) == (10, 11)
+    assert report.to_dict()["excluded"] == 21
+    assert set(where(tmp_path / "out")) == {row["id"] for i, row in enumerate(rows) if i >= 20 and i != 30}
+    assert sum(report.counts.values()) == 99
+
+
+def test_excluding_everything_says_so(tiny: Filter, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="0 labelled articles that are left after 30 were excluded"):
+        split(tiny, labelled(30), tmp_path / "out", exclude=[to_article(r) for r in labelled(30)])
+
+
+def test_of_repeated_samples_the_first_counts(tiny: Filter, tmp_path: Path) -> None:
+    rows = labelled(40)
+    again = [{**r, "sample": 1, "scores": {"help": 0, "novelty": 0, "is_advert": 0}} for r in rows[:15]]
+    report = split(tiny, [*again, *rows], tmp_path / "out")
+    assert (report.duplicates.samples, report.duplicates.same, report.duplicates.contradictions) == (15, 0, [])
+    kept = {row["id"]: row["scores"] for name in SPLITS for row in read_jsonl(tmp_path / "out" / f"{name}.jsonl")}
+    assert kept == {row["id"]: row["scores"] for row in rows}
+
+
+def test_a_new_policy_leaves_the_splits_as_they_are(tiered: Filter, tmp_path: Path) -> None:
+    rows = labelled(300)
+    first = split(tiered, rows, tmp_path / "out")
+    tighter = load_filter(write_filter(tmp_path / "tiered", FILTER + TIERS.replace("at_least: 4", "at_least: 6")))
+    assert split(tighter, rows, tmp_path / "elsewhere").info.fingerprint != first.info.fingerprint
+    again = split(tighter, rows, tmp_path / "out")
+    assert again.unchanged
+    assert again.info.fingerprint == first.info.fingerprint
+    assert not split(tighter, rows, tmp_path / "out", seed=1).unchanged
+    assert not split(tighter, rows[1:], tmp_path / "out", seed=1).unchanged

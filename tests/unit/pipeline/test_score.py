@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from helpers import FILTER, Workspace, read_jsonl, unlabelled, write_filter, write_jsonl
 
 from filterkit.errors import ConfigError, InputError, StoppedEarly
+from filterkit.manifest import Forced, load_manifest, save_manifest
 from filterkit.pipeline import score as module
 from filterkit.pipeline.score import ScoreReport, score
 from filterkit.rows import compress, read_rows
@@ -44,7 +46,7 @@ def test_every_article_gets_its_verdict_in_order_and_keeps_its_fields(ready: Wor
     report = scored(ready)
     assert report.complete
     found = read_jsonl(ready / "out.jsonl")
-    added = {"scores", "overall", "tier", "passed", "reasons"}
+    added = {"scores", "overall", "overall_interval", "tier", "sure", "passed", "reasons"}
     assert [{k: v for k, v in row.items() if k not in added} for row in found] == rows
     assert all(set(row) == set(rows[0]) | added for row in found)
     assert not (ready / "out.jsonl.run").exists()
@@ -297,3 +299,17 @@ def test_an_articles_own_fields_do_not_pass_for_the_verdicts(ready: Workspace) -
     assert "error" not in row
     assert row["tier"] is None
     assert row["note"] == "kept"
+
+
+def test_a_forced_student_is_told_once_and_not_by_every_worker(ready: Workspace) -> None:
+    manifest = load_manifest(ready / "student")
+    why = Forced(reason="a demonstration", gates="mae is 1.2, the limit 1", at=datetime.now(UTC))
+    save_manifest(ready / "student", manifest.model_copy(update={"forced": why}))
+    write_jsonl(ready / "in.jsonl", unlabelled(12_000))
+    for workers in (1, 2):
+        done = ready.ok(
+            "score", "tiny/v1", "--student", "student", "--articles", "in.jsonl", "--output", f"out{workers}.jsonl",
+            "-O", f"workers={workers}",
+        )  # fmt: skip
+        assert (done.stdout + done.stderr).count("its gates refused it") == 1
+        assert "a demonstration" in done.stderr

@@ -1,0 +1,154 @@
+"""Labels of files, or else of the store, for the steps that take them: audit and prepare."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from filterkit.cli.steps import finished, make_oracle, rejects_beside, work_dir
+from filterkit.config import Config
+from filterkit.contracts import Context
+from filterkit.errors import FilterkitError, InputError, PluginError
+from filterkit.filters import Filter
+from filterkit.io import Rejects, read_articles, read_labelled, refuse_to_overwrite
+from filterkit.options import make_backend
+from filterkit.pipeline.audit import Audit, audit
+from filterkit.pipeline.data import SPLITS
+from filterkit.pipeline.label import oracle_variant
+from filterkit.pipeline.prepare import PrepareReport, prepare
+from filterkit.records import Article, Label
+from filterkit.store import Store
+
+
+def prepare_labels(
+    filter: Filter,
+    config: Config,
+    out: Path,
+    *,
+    store_file: Path,
+    files: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    oracle: str | None = None,
+    model: str | None = None,
+    mix_oracles: bool = False,
+    seed: int = 0,
+) -> tuple[PrepareReport, Rejects]:
+    """Split the labels of `files`, or else of the store. The rejected lines of `files` come with the report."""
+    if exclude:
+        refuse_to_overwrite(exclude, *(out / f"{name}.jsonl" for name in SPLITS))
+    rejects = rejects_beside(files or exclude, out) if files or exclude else Rejects()
+    rows, variant = given_labels(filter, config, store_file, files, oracle, model, rejects)
+    kept_out = read_articles(exclude, rejects=rejects) if exclude else ()
+    try:
+        report = prepare(filter, rows, out, exclude=kept_out, variant=variant, mix_oracles=mix_oracles, seed=seed)
+    except InputError as error:
+        if rejects.first and error.where is None and "too few" in error.what:
+            lines = "1 line was" if rejects.count == 1 else f"{rejects.count:,} lines were"
+            raise InputError(f"{error.what}; {lines} rejected", where=rejects.first) from error
+        raise
+    finally:
+        rejects.close()
+    finished("prepare", filter, report.to_dict())
+    return report, rejects
+
+
+def given_labels(
+    filter: Filter,
+    config: Config,
+    store_file: Path,
+    files: Sequence[str],
+    oracle: str | None,
+    model: str | None,
+    rejects: Rejects,
+) -> tuple[Iterator[tuple[Article, Label]], dict[str, Any]]:
+    """The labels of `files`, or else of the store, narrowed to an oracle and a model; and the oracle's variant.
+
+    A repeated sample has its number in the article's field `sample`, as exported labels have it.
+    """
+    if files:
+        return _of_oracle(read_labelled(files, filter.spec, rejects), oracle, model), {}
+    configured = config.backends.get("oracle", {}).get("use")
+    variant = _variant(config, filter) if oracle in (None, configured) else {}
+    return _of_oracle(_from_store(filter, store_file, variant), oracle, model), variant
+
+
+def audit_labels(
+    filter: Filter,
+    config: Config,
+    *,
+    store_file: Path,
+    files: Sequence[str] = (),
+    oracle: str | None = None,
+    model: str | None = None,
+    output: Path | None = None,
+) -> tuple[Audit, Rejects]:
+    """Look at the labels of `files`, or else of the store. The rejected lines of `files` come with the audit.
+
+    Texts are embedded by the workspace's embedder, or by n-grams where none was chosen and the default is not there.
+    `output`: what will be written, which may be none of `files`.
+    """
+    if files and output is not None:
+        refuse_to_overwrite(files, output)
+    rejects = Rejects()
+    rows, _ = given_labels(filter, config, store_file, files, oracle, model, rejects)
+    name, options = config.backend("embedder")
+    given = Context(workdir=work_dir(config, f"embedder-{name}"), root=config.workspace)
+    try:
+        embedder = make_backend("embedder", name, options, filter.spec, given)
+        embedder.embed([])
+    except FilterkitError:
+        if config.origin("embedder.use") != "default":
+            raise
+        return audit(filter.spec, rows), rejects
+    try:
+        return audit(filter.spec, rows, embedder.embed, f"embedder {name}"), rejects
+    finally:
+        embedder.close()
+
+
+def _variant(config: Config, filter: Filter) -> dict[str, Any]:
+    """What the configured oracle adds to the question. Labels may outlive the plugin that made them: then nothing."""
+    if not config.backends.get("oracle"):
+        return {}
+    try:
+        _, oracle = make_oracle(config, filter)
+    except PluginError:
+        return {}
+    variant = oracle_variant(oracle)
+    oracle.close()
+    return variant
+
+
+def _from_store(filter: Filter, file: Path, variant: dict[str, Any]) -> Iterator[tuple[Article, Label]]:
+    request_hash = filter.request_hash(variant)
+    with Store(file, create=False) as store:
+        there = [c for c in store.questions() if c.labels]
+        if not any(c.question.request_hash == request_hash for c in there):
+            others = sum(c.labels for c in there if c.question.filter_name.split(" ")[0] == filter.name)
+            older = f"; {others} labels answer another rubric of {filter.name}" if others else ""
+            raise InputError(f"holds no labels for this rubric{older}", where=file, fix="Run filterkit label first")
+        for row in store.labelled(request_hash):
+            article = row.article
+            if row.sample:
+                article = dataclasses.replace(article, extra={**article.extra, "sample": row.sample})
+            yield article, Label(row.scores, row.evidence, row.oracle, row.model)
+
+
+def _of_oracle(
+    rows: Iterable[tuple[Article, Label]], oracle: str | None, model: str | None
+) -> Iterator[tuple[Article, Label]]:
+    """The rows of one oracle and model. InputError when there are rows, but none of them."""
+    others: set[str] = set()
+    found = False
+    for row in rows:
+        by = row[1]
+        if oracle in (None, by.oracle) and model in (None, by.model):
+            found = True
+            yield row
+        else:
+            others.add(f"{by.oracle or 'unknown'} {by.model or ''}".strip())
+    if others and not found:
+        asked = " and ".join(f"{kind} {name!r}" for kind, name in (("oracle", oracle), ("model", model)) if name)
+        raise InputError(f"no label is of {asked}; there are labels of {', '.join(sorted(others))}")

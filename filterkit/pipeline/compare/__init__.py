@@ -1,0 +1,1 @@
+"""Oracles, rubrics and people held against each other on the same articles."""
