@@ -168,9 +168,7 @@ def _api() -> Iterator[str]:
     yield show_dataclass(student.Verdict, 3)
     yield show_dataclass(validate.Evaluation, 3)
     for model in dict.fromkeys(
-        one
-        for root in (metrics.Metrics, calibrator.Calibrator, calibrator.OverallInterval)
-        for one in models_in(root)
+        one for root in (metrics.Metrics, calibrator.Calibrator, calibrator.OverallInterval) for one in models_in(root)
     ):
         yield show_model(model, 3)
     for method in (calibrator.Calibrator.apply, calibrator.Calibrator.interval):

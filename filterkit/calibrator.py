@@ -5,40 +5,24 @@ Data, not code: it is written as JSON into a manifest and applied with numpy alo
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from filterkit.errors import InputError
 from filterkit.records import F32, Record
 
 F64 = NDArray[np.float64]
 
-Method = Literal["none", "shift", "shift_scale", "affine", "isotonic", "l1_isotonic", "l1_map"]
-"""`affine` is what filterkit 0.1 called shift_scale; its manifests still load, and keep their hash."""
+Method = Literal["none", "shift", "shift_scale", "isotonic", "l1_isotonic", "l1_map"]
 
 LARGEST = float(np.finfo(np.float32).max)
 """Of a score: predictions are float32."""
 
 
-class _Sparse(Record):
-    """A record whose later fields are written only where they say something, so that the hash of a manifest from
-    before they were there stays what it was."""
-
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields = type(self).model_fields
-        first = self._always()
-        return {k: v for k, v in write(self).items() if k in first or getattr(self, k) != fields[k].default}
-
-    @classmethod
-    def _always(cls) -> tuple[str, ...]:
-        raise NotImplementedError
-
-
-class DimensionMap(_Sparse):
+class DimensionMap(Record):
     """How one dimension is corrected; `none` leaves it as it is.
 
     All but l1_map are piecewise linear through the points (x, y) of the dimension's own score, never falling, and
@@ -55,10 +39,6 @@ class DimensionMap(_Sparse):
     centres: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
-
-    @classmethod
-    def _always(cls) -> tuple[str, ...]:
-        return ("method", "x", "y")
 
     @model_validator(mode="after")
     def _monotone(self) -> DimensionMap:
@@ -126,7 +106,7 @@ class OverallInterval(Record):
     reason: str | None = None
 
 
-class Calibrator(_Sparse):
+class Calibrator(Record):
     """One map per dimension. `gain` is the mean absolute error saved, as cross-validation saw it, per dimension.
 
     `spreads`: per dimension the interval that holds a label with probability `coverage`, or None with its reason.
@@ -137,10 +117,6 @@ class Calibrator(_Sparse):
     coverage: float = Field(0.9, gt=0, lt=1)
     spreads: tuple[Spread | None, ...] = ()
     reasons: tuple[str | None, ...] = ()
-
-    @classmethod
-    def _always(cls) -> tuple[str, ...]:
-        return ("maps", "gain")
 
     @model_validator(mode="after")
     def _one_each(self) -> Calibrator:

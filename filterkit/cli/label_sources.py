@@ -44,14 +44,19 @@ def prepare_labels(
     try:
         report = prepare(filter, rows, out, exclude=kept_out, variant=variant, mix_oracles=mix_oracles, seed=seed)
     except InputError as error:
-        if rejects.first and error.where is None and "too few" in error.what:
-            lines = "1 line was" if rejects.count == 1 else f"{rejects.count:,} lines were"
-            raise InputError(f"{error.what}; {lines} rejected", where=rejects.first) from error
-        raise
+        raise _with_rejected(error, rejects, "too few") from error
     finally:
         rejects.close()
     finished("prepare", filter, report.to_dict())
     return report, rejects
+
+
+def _with_rejected(error: InputError, rejects: Rejects, about: str) -> InputError:
+    """The error that there is too little, with the lines that were rejected, if that may be why."""
+    if not rejects.first or error.where is not None or about not in error.what:
+        return error
+    lines = "1 line was" if rejects.count == 1 else f"{rejects.count:,} lines were"
+    return InputError(f"{error.what}; {lines} rejected", where=rejects.first)
 
 
 def given_labels(
@@ -93,6 +98,13 @@ def audit_labels(
         refuse_to_overwrite(files, output)
     rejects = Rejects()
     rows, _ = given_labels(filter, config, store_file, files, oracle, model, rejects)
+    try:
+        return _audited(filter, config, rows), rejects
+    except InputError as error:
+        raise _with_rejected(error, rejects, "no label to audit") from error
+
+
+def _audited(filter: Filter, config: Config, rows: Iterable[tuple[Article, Label]]) -> Audit:
     name, options = config.backend("embedder")
     given = Context(workdir=work_dir(config, f"embedder-{name}"), root=config.workspace)
     try:
@@ -101,9 +113,9 @@ def audit_labels(
     except FilterkitError:
         if config.origin("embedder.use") != "default":
             raise
-        return audit(filter.spec, rows), rejects
+        return audit(filter.spec, rows)
     try:
-        return audit(filter.spec, rows, embedder.embed, f"embedder {name}"), rejects
+        return audit(filter.spec, rows, embedder.embed, f"embedder {name}")
     finally:
         embedder.close()
 

@@ -21,6 +21,7 @@ from filterkit.cli.common import (
     student_dir,
     workspace_option,
 )
+from filterkit.cli.progress import plain
 from filterkit.cli.steps import validate_student
 from filterkit.metrics.records import Comparison, DimensionMetrics, Interval, Metrics
 from filterkit.pipeline.validate import ValidationReport
@@ -136,9 +137,10 @@ def _beside(report: ValidationReport) -> Iterator[str]:
     """Slices, other judges, another student."""
     worst = report.worst_slice
     if worst is not None:
-        yield f"worst: {worst.kind} {worst.name}, MAE {_n(worst.mae)} of {worst.n} articles, {_n(worst.rest)} elsewhere"
+        errors = f"MAE {_n(worst.mae)} of {worst.n} articles, {_n(worst.rest)} elsewhere"
+        yield f"worst: {worst.kind} {plain(worst.name, 80)}, {errors}"
     for r in report.references:
-        theirs = f"{r.who} differs from the oracle by {_n(r.mae)} on {r.n} articles"
+        theirs = f"{plain(r.who, 80)} differs from the oracle by {_n(r.mae)} on {r.n} articles"
         yield f"beside: {theirs}, the student by {_n(r.student_mae)}"
     if report.comparison is not None:
         yield from _compared(report.comparison)

@@ -44,6 +44,8 @@ _PRODUCT = 4_000_000
 """Numbers worked on at a time: by rows, and in a matrix product."""
 _NOTHING = 1e-7
 """A standard error this small is a rounding error of sums of squares."""
+_WIDEST = np.log(100)
+"""On the log scale: ends more than a hundredfold apart (tenfold, of RMSE) come of a few errors, and say nothing."""
 _FIGURES = 12
 """Figures worked on at a time: they take 5 columns of n numbers each."""
 
@@ -184,17 +186,29 @@ class Resamples:
         values, errors = judge(self._totals(table))
         found: dict[str, Interval] = {}
         for at, (name, figure) in enumerate(figures.items()):
-            wider = student_t(self._effective(figure) - 1) / Z
-            ends = _student(value[0, at], error[0, at], values[:, at], errors[:, at], wider)
-            if ends is not None:
-                low, high = np.exp(ends) if logs[at] else ends
-                found[name] = Interval(low=float(low), high=float(high))
+            point, off = float(value[0, at]), float(error[0, at])
+            if not np.isfinite(point) or not np.isfinite(off):
+                continue
+            times = student_t(self._effective(figure) - 1)
+            ends = _student(point, off, values[:, at], errors[:, at], times / Z)
+            found[name] = _interval(point, off, ends, times, log=bool(logs[at]))
         return found
 
     def _effective(self, figure: Ratio) -> float:
-        """How many units of equal size would make up the figure's sums; for one that may be negative, all of them."""
+        """How many units of equal size would make up the figure's sums.
+
+        For one that may be negative: how many normal errors would tell its variance as well as these do (Satterthwaite
+        1946, with the fourth moment as it is).
+        """
         if figure.scale == "plain":
-            return min(self.standing_for(below) for below in figure.sums[1::2])
+            most = min(self.standing_for(below) for below in figure.sums[1::2])
+            off = np.zeros(self.n)
+            for sign, above, below in zip((1, -1), figure.sums[::2], figure.sums[1::2], strict=False):
+                off += sign * (above - above.sum() / below.sum() * below) / below.sum()
+            squares = self.per_unit(off) ** 2
+            spread = float((squares**2).sum() - squares.sum() ** 2 / most)
+            total = float(squares.sum()) ** 2
+            return most if 2 * total >= most * spread else 2 * total / spread
         parts = self.per_unit(figure.above)
         return float(parts.sum() ** 2 / (parts**2).sum())
 
@@ -241,18 +255,30 @@ def _on_scale(sums: F64, products: F64, pairs: Sequence[tuple[int, int]], logs: 
         return np.where(logs, np.log(value), value), np.where(logs, error / value, error)
 
 
+def _interval(value: float, error: float, ends: tuple[float, float] | None, times: float, *, log: bool) -> Interval:
+    """The interval between studentized `ends`; where those say nothing, `times` the standard error to both sides.
+
+    That is so where nearly all of the figure is made by a few rows: most resamples then hold none of them.
+    """
+    if ends is not None and (not log or ends[1] - ends[0] <= _WIDEST):
+        low, high = np.exp(ends) if log else ends
+        return Interval(low=float(low), high=float(high))
+    point = float(np.exp(value)) if log else value
+    half = times * error * (point if log else 1.0)
+    return Interval(low=max(0.0, point - half) if log else point - half, high=point + half)
+
+
 def _student(value: float, error: float, values: F64, errors: F64, wider: float) -> tuple[float, float] | None:
     """Both ends of the studentized interval, or None where the resamples do not say.
 
     value and error: the figure and its standard error; values and errors [rounds]: those of the resamples. `wider`:
     how much further out the ends are put.
     """
-    if not np.isfinite(value) or not np.isfinite(error):
-        return None
     if error <= _NOTHING * max(1.0, abs(value)):
         return value, value
+    sure = np.where(errors > _NOTHING * np.maximum(1.0, np.abs(value)), errors, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = (values - value) / errors
+        t = (values - value) / sure
     t = t[~np.isnan(t)]
     if len(t) < FEWEST_ROUNDS:
         return None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from filterkit.errors import ArtifactError, InputError
@@ -47,6 +48,18 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.articles)
+
+    def take(self, rows: NDArray[np.intp]) -> Rows:
+        """The given rows, in their order."""
+        part = Split(
+            texts=[self.split.texts[i] for i in rows],
+            targets=self.split.targets[rows],
+            weights=self.split.weights[rows],
+            path=self.split.path,
+        )
+        return Rows(
+            part, [self.articles[i] for i in rows], [self.labels[i] for i in rows], [self.groups[i] for i in rows]
+        )
 
 
 @dataclass(frozen=True)

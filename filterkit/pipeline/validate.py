@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from filterkit.errors import ArtifactError, InputError
 from filterkit.files import atomic_write, locked, write_json
 from filterkit.filters import Filter
 from filterkit.forced import tell_forced
-from filterkit.manifest import GateRecord, Manifest, load_manifest, save_manifest
+from filterkit.manifest import Gate, GateRecord, Manifest, load_manifest, save_manifest
 from filterkit.metrics.records import Comparison, Reference, Slice
 from filterkit.metrics.slices import worst
 from filterkit.pipeline.calibrate import fit_overall
@@ -89,19 +91,22 @@ def validate(
     judged by a student that saw neither it nor its near-duplicates; a finished fold is kept in `work` and not trained
     again after a kill. Writes validation.json, report.html and the gate record into the student's folder. Raises
     ArtifactError when student, data and filter do not belong together, InputError when there are too few articles for
-    the folds, or when the test split is not apart from the others.
+    the folds, or no test article that was not learnt from.
     """
     beside = beside or Beside()
     manifest = _of_these_splits(filter, student_dir, data)
     manifest = _under_this_policy(filter, student_dir, manifest, data)
     tell_forced(manifest)
     rows = joined(data) if folds >= 2 else _unseen(filter, data)
-    judges = beside.judges(rows)  # before minutes of training: a file that cannot be read is said at once
+    # before minutes of training: what cannot be read is said at once
+    judges = beside.judges(rows)
+    other = None if beside.student is None else _comparable(filter, beside.student, data, folds)
     with locked(work / "lock", f"the validation of {filter.name}"):
         look = _looked(filter, student_dir, manifest, rows, work, folds, stop, root)
         comparison = None
-        if beside.student is not None:
-            comparison = _against(filter, beside.student, data, rows, look, work, folds, stop, root)
+        if beside.student is not None and other is not None:
+            theirs = _looked(filter, beside.student, other, rows, work, folds, stop, root)
+            comparison = _compared(filter, beside.student, other, data, rows, look, theirs)
         shutil.rmtree(work, ignore_errors=True)
     evaluation = evaluate(
         look.scores,
@@ -115,8 +120,8 @@ def validate(
     )
     if folds >= 2:
         evaluation = _without_advice_to_fold(evaluation)
-    method = f"out of fold, {folds} folds, {len(rows)} articles" if folds >= 2 else f"test split, {len(rows)} articles"
-    record = _record(filter, manifest, evaluation, method, looser)
+        evaluation = _with_the_artifact(evaluation, filter, student_dir, data, look)
+    record = _record(filter, manifest, evaluation, _method(folds, len(rows), len(data.splits["test"])), looser)
     report = ValidationReport(
         evaluation=evaluation,
         record=record,
@@ -147,17 +152,49 @@ def _of_these_splits(filter: Filter, student_dir: Path, data: Data) -> Manifest:
 
 
 def _unseen(filter: Filter, data: Data) -> Rows:
-    """The test split. InputError when some of it, or what is nearly the same, is in another split too."""
+    """The test split without what is, nearly the same, in another split too. InputError when nothing is left.
+
+    Splits that `prepare` made hold nothing of that kind; those made elsewhere may.
+    """
     learnt = {group for name, rows in data.splits.items() if name != "test" for group in rows.groups}
     test = data.splits["test"]
-    seen = sum(group in learnt for group in test.groups)
-    if seen:
+    unseen = np.flatnonzero([group not in learnt for group in test.groups])
+    if not len(unseen):
         raise InputError(
-            f"{seen} of {len(test)} test articles are in train or val too, or nearly the same: they prove nothing",
+            "every test article is in train or val too, or nearly the same: they prove nothing",
             where=test.split.path,
             fix=f"Make the splits with filterkit prepare {filter.name}, and train again; or use --folds",
         )
-    return test
+    return test if len(unseen) == len(test) else test.take(unseen)
+
+
+def _method(folds: int, judged: int, test: int) -> str:
+    """Which articles the student was held against, in words."""
+    if folds >= 2:
+        return f"out of fold, {folds} folds, {judged} articles"
+    left_out = f" ({test - judged} more are in train or val too, or nearly the same)" if judged < test else ""
+    return f"test split, {judged} articles{left_out}"
+
+
+def _with_the_artifact(evaluation: Evaluation, filter: Filter, student_dir: Path, data: Data, look: Look) -> Evaluation:
+    """Folds judge the recipe. That the student itself came out no worse is one gate more, asked of its test split."""
+    test = data.splits["test"]
+    student = load_student(student_dir, filter)
+    own = student.look(test.articles).scores
+    student.close()
+    recipe = look.scores[-len(test) :]  # `joined` puts the test split last
+    found = compare_students(own, recipe, test.split.targets, filter, groups=test.groups)
+    mae = next(d for d in found if d.name == "mae")
+    interval = mae.intervals.get("difference")
+    gate = Gate(
+        name="as_its_recipe",
+        value=mae.difference,
+        bound=interval.low if interval else None,
+        limit=0.0,
+        passed=bool(np.isfinite(own).all()) and mae.better != "second",
+        why="by how much the student itself errs more on its test split than its recipe; refused where that is sure",
+    )
+    return replace(evaluation, gates=(*evaluation.gates, gate))
 
 
 def _without_advice_to_fold(evaluation: Evaluation) -> Evaluation:
@@ -206,29 +243,25 @@ def _looked(
         student.close()
 
 
-def _against(
-    filter: Filter,
-    other_dir: Path,
-    data: Data,
-    rows: Rows,
-    look: Look,
-    work: Path,
-    folds: int,
-    stop: Callable[[], bool],
-    root: Path,
-) -> Comparison:
-    """The student beside another one of the same filter, on the same articles."""
+def _comparable(filter: Filter, other_dir: Path, data: Data, folds: int) -> Manifest:
+    """The manifest of another student that can be judged by the same articles."""
     other = load_manifest(other_dir)
     check_fits(filter, other, other_dir)
     tell_forced(other)
+    if folds >= 2 and other.data.fingerprint != data.info.fingerprint:
+        raise ArtifactError(
+            "the other student was trained on other splits than these", where=other_dir, fix="Leave out --folds"
+        )
+    return other
+
+
+def _compared(
+    filter: Filter, other_dir: Path, other: Manifest, data: Data, rows: Rows, look: Look, theirs: Look
+) -> Comparison:
+    """The student beside another one of the same filter, on the same articles."""
     note = None
     if other.data.fingerprint != data.info.fingerprint:
-        if folds >= 2:
-            raise ArtifactError(
-                "the other student was trained on other splits than these", where=other_dir, fix="Leave out --folds"
-            )
         note = "the other student was trained on other splits: it may have learnt from articles that it is judged on"
-    theirs = _looked(filter, other_dir, other, rows, work, folds, stop, root)
     differences = compare_students(look.scores, theirs.scores, rows.split.targets, filter, groups=rows.groups)
     first = next(d for d in differences if d.name == "mae")
     return Comparison(

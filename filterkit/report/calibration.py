@@ -20,7 +20,6 @@ _LEAST = 3
 """A bin of fewer articles says nothing."""
 _METHODS = {
     "shift_scale": "shift and scale",
-    "affine": "shift and scale",
     "l1_isotonic": "monotone median",
     "l1_map": "from all dimensions together",
 }

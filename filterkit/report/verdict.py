@@ -24,6 +24,7 @@ _NAMES = {
     "unknown_labels": "Labels missing",
     "all_scored": "Articles not scored",
     "dimensions_in_place": "Dimensions exchanged",
+    "as_its_recipe": "Worse than its recipe",
 }
 _WRONG = {
     "mae": ("its error is too large", "its error may be too large"),
@@ -43,6 +44,7 @@ _COUNTS = {
     "unknown_labels": "too many labels are missing",
     "all_scored": "the student could not score every article",
     "dimensions_in_place": "dimensions seem to be exchanged",
+    "as_its_recipe": "the student itself came out worse than its recipe",
 }
 """Gates of what is counted, which have no interval: at most the limit is asked for."""
 _MOST_NOTES = 12

@@ -61,6 +61,9 @@ def test_nothing_is_overwritten(workspace: Workspace) -> None:
 def test_no_labels(workspace: Workspace) -> None:
     workspace.labels([])
     workspace.refused(*AUDIT, says="there is no label to audit")
+    workspace.labels([b"{", b"{}"])
+    line = workspace.refused(*AUDIT, says="there is no label to audit; 2 lines were rejected")
+    assert "labels.jsonl:1: " in line
     workspace.refused("audit", "tiny/v1", says="label")
     workspace.refused("audit", "tiny/v1", "--labels", "nowhere.jsonl", says="no such file")
 

@@ -120,14 +120,15 @@ def test_finished_folds_are_not_trained_again(ready: Workspace) -> None:
     """A fold that was judged before the kill is read, not learnt."""
     validate = ["validate", "tiny/v1", "--data-dir", "data", "--student", "student", "--folds", "12"]
     process = ready.start(*validate)
-    while not list(ready.root.glob(".filterkit/validate-tiny/*/predictions.json")) and process.poll() is None:
+    while not list(ready.root.glob(".filterkit/validate-tiny/*/look.json")) and process.poll() is None:
         time.sleep(0.001)
     process.kill()
     process.wait()
-    kept = list(ready.root.glob(".filterkit/validate-tiny/*/predictions.json"))
+    kept = list(ready.root.glob(".filterkit/validate-tiny/*/look.json"))
     assert 0 < len(kept) < 12
-    wrong = [[0.0] * len(row) for row in json.loads(kept[0].read_bytes())]
-    kept[0].write_text(json.dumps(wrong))
+    look = json.loads(kept[0].read_bytes())
+    look["scores"] = [[0.0] * len(row) for row in look["scores"]]
+    kept[0].write_text(json.dumps(look))
     ready.run(*validate)
     mae = json.loads((ready / "student/validation.json").read_bytes())["metrics"]["mae"]
     assert mae > 0.2, "the kept predictions were not used"

@@ -25,22 +25,15 @@ def failed(found: dict[str, Any]) -> set[str]:
     return {gate["name"] for gate in found["gates"]["gates"] if not gate["passed"]}
 
 
-@pytest.fixture
-def larger(workspace: Workspace) -> Workspace:
-    """A workspace whose test split is large enough to prove something."""
-    workspace.validated(600)
-    return workspace
-
-
-def test_what_is_printed_is_what_is_written(larger: Workspace) -> None:
-    shown = larger.ok(*VALIDATE)
+def test_what_is_printed_is_what_is_written(ready: Workspace) -> None:
+    shown = ready.ok(*VALIDATE)
     assert "The gates passed." in shown.stdout
     assert f"for people: {Path('student/report.html')}" in shown.stdout
     assert "is_advert (from 5): precision" in shown.stdout
     assert "small" not in shown.stderr
-    written = json.loads((larger / "student/validation.json").read_bytes())
-    assert written == said(larger)
-    page = (larger / "student/report.html").read_text()
+    written = json.loads((ready / "student/validation.json").read_bytes())
+    assert written == said(ready)
+    page = (ready / "student/report.html").read_text()
     mae = written["metrics"]["mae"]
     assert f"{mae:.2f}" in page
     assert f"{mae:.2f}" in shown.stdout
@@ -61,20 +54,20 @@ def test_a_student_that_learnt_its_dimensions_the_wrong_way_round(workspace: Wor
     workspace.refused(*DEPLOY, code=1, says="the gates refuse this student")
 
 
-def test_an_artifact_edited_after_validation_is_not_shipped(larger: Workspace) -> None:
-    toy = larger / "student/toy.json"
+def test_an_artifact_edited_after_validation_is_not_shipped(ready: Workspace) -> None:
+    toy = ready / "student/toy.json"
     toy.write_text(toy.read_text().replace("1", "2", 1))
-    larger.refused(*DEPLOY, code=2, says="SHA-256 is another")
+    ready.refused(*DEPLOY, code=2, says="SHA-256 is another")
 
 
-def test_gates_of_other_weights_count_for_nothing(larger: Workspace) -> None:
+def test_gates_of_other_weights_count_for_nothing(ready: Workspace) -> None:
     """A whole new student in the folder, with the gate record of the old one put into its manifest."""
-    record = load_manifest(larger / "student").gates
-    larger.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student", "--seed", "5", "-O", "constant=true")
-    larger.refused(*DEPLOY, code=1, says="never validated")
-    manifest = load_manifest(larger / "student")
-    save_manifest(larger / "student", manifest.model_copy(update={"gates": record}))
-    larger.refused(*DEPLOY, code=1, says="passed by another student")
+    record = load_manifest(ready / "student").gates
+    ready.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student", "--seed", "5", "-O", "constant=true")
+    ready.refused(*DEPLOY, code=1, says="never validated")
+    manifest = load_manifest(ready / "student")
+    save_manifest(ready / "student", manifest.model_copy(update={"gates": record}))
+    ready.refused(*DEPLOY, code=1, says="passed by another student")
 
 
 @pytest.mark.parametrize(
@@ -82,87 +75,101 @@ def test_gates_of_other_weights_count_for_nothing(larger: Workspace) -> None:
     [("weight: 0.75", "weight: 0.6"), ("prompt: prompt.md", "gates: {mae: 0.9}\nprompt: prompt.md")],
     ids=["weights", "gates"],
 )
-def test_a_policy_changed_after_validation_is_validated_again(larger: Workspace, change: tuple[str, str]) -> None:
+def test_a_policy_changed_after_validation_is_validated_again(ready: Workspace, change: tuple[str, str]) -> None:
     text = FILTER.replace(*change).replace("weight: 0.25", "weight: 0.4" if "0.6" in change[1] else "weight: 0.25")
-    write_filter(larger.filter, text)
-    before = load_manifest(larger / "student").overall_interval
-    larger.refused(*DEPLOY, code=1, says="changed since validation")
-    said(larger)
-    larger.ok(*DEPLOY)
-    after = load_manifest(larger / "student").overall_interval
+    write_filter(ready.filter, text)
+    before = load_manifest(ready / "student").overall_interval
+    ready.refused(*DEPLOY, code=1, says="changed since validation")
+    said(ready)
+    ready.ok(*DEPLOY)
+    after = load_manifest(ready / "student").overall_interval
     assert (after == before) == ("0.6" not in change[1]), "the interval of the overall goes with the weights"
 
 
-def test_forcing_is_recorded_and_told_by_whatever_loads_the_student(larger: Workspace) -> None:
-    larger.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student", "-O", "constant=true")
-    said(larger, code=1)
-    larger.refused(*DEPLOY, code=1, says="the gates refuse")
-    larger.refused(*DEPLOY, "--force", " \x1b\u200b ", code=2, says="needs a reason")
-    done = larger.ok(*DEPLOY, "--force", "the editor\x1b[31m wants it")
+def test_forcing_is_recorded_and_told_by_whatever_loads_the_student(ready: Workspace) -> None:
+    ready.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student", "-O", "constant=true")
+    said(ready, code=1)
+    ready.refused(*DEPLOY, code=1, says="the gates refuse")
+    ready.refused(*DEPLOY, "--force", " \x1b\u200b ", code=2, says="needs a reason")
+    done = ready.ok(*DEPLOY, "--force", "the editor\x1b[31m wants it")
     assert "forced: the editor[31m wants it" in done.stderr
     assert "median_gain" in done.stderr
-    write_jsonl(larger / "in.jsonl", labelled(3, seed=9))
-    scored = larger.ok("score", "tiny/v1", "--student", "student", "--articles", "in.jsonl", "--output", "out.jsonl")
+    write_jsonl(ready / "in.jsonl", labelled(3, seed=9))
+    scored = ready.ok("score", "tiny/v1", "--student", "student", "--articles", "in.jsonl", "--output", "out.jsonl")
     assert scored.stderr.count("the editor[31m wants it") == 1
     assert "although its gates refused it" in scored.stderr
-    record = next((larger / ".filterkit/deployments").glob("*.json"))
+    record = next((ready / ".filterkit/deployments").glob("*.json"))
     assert json.loads(record.read_bytes())["forced"]["reason"] == "the editor[31m wants it"
-    shipped = next((larger / "deployments").rglob("filterkit.json"))
+    shipped = next((ready / "deployments").rglob("filterkit.json"))
     forced = load_manifest(shipped.parent).forced
     assert forced is not None
     assert "median_gain" in forced.gates
-    again = json.loads(larger.ok(*DEPLOY, "--force", "the editor\x1b[31m wants it", "--json").stdout)
-    assert len(list((larger / "deployments").rglob("filterkit.json"))) == 1, "the same was shipped twice"
+    again = json.loads(ready.ok(*DEPLOY, "--force", "the editor\x1b[31m wants it", "--json").stdout)
+    assert len(list((ready / "deployments").rglob("filterkit.json"))) == 1, "the same was shipped twice"
     assert again["forced"]["reason"] == "the editor[31m wants it"
-    larger.refused(*DEPLOY, code=1, says="the gates refuse"), "one force is not for ever"
+    ready.refused(*DEPLOY, code=1, says="the gates refuse"), "one force is not for ever"
 
 
-def test_gates_that_pass_end_what_was_forced(larger: Workspace) -> None:
-    write_filter(larger.filter, FILTER + "gates: {mae: 0.0001}\n")
-    said(larger, code=1)
-    larger.ok(*DEPLOY, "--force", "it is urgent")
-    write_filter(larger.filter)
-    said(larger)
-    assert load_manifest(larger / "student").forced is None
-    done = larger.ok(*DEPLOY, "--force", "to be sure")
+def test_gates_that_pass_end_what_was_forced(ready: Workspace) -> None:
+    write_filter(ready.filter, FILTER + "gates: {mae: 0.0001}\n")
+    said(ready, code=1)
+    ready.ok(*DEPLOY, "--force", "it is urgent")
+    write_filter(ready.filter)
+    said(ready)
+    assert load_manifest(ready / "student").forced is None
+    done = ready.ok(*DEPLOY, "--force", "to be sure")
     assert "--force was not needed" in done.stderr
-    assert load_manifest(larger / "student").forced is None
+    assert load_manifest(ready / "student").forced is None
 
 
-def test_which_of_two_students_is_better(larger: Workspace) -> None:
+def test_what_others_wrote_moves_no_terminal(workspace: Workspace) -> None:
+    rows = labelled(300)
+    for i, row in enumerate(rows):
+        row["source"] = "plain" if i % 4 else "red\x1b[31m\u202e"
+        if not i % 4:
+            row["scores"] = {name: 10 - score for name, score in row["scores"].items()}
+    workspace.labels(rows)
+    workspace.ok("prepare", "tiny/v1", "--labels", "labels.jsonl", "--output-dir", "data")
+    workspace.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student")
+    shown = workspace.run(*VALIDATE, "--folds", "3").stdout
+    assert "worst: source red" in shown
+    assert not {"\x1b", "\u202e"} & set(shown)
+
+
+def test_which_of_two_students_is_better(ready: Workspace) -> None:
     train = ("train", "tiny/v1", "--data-dir", "data", "--output-dir")
-    larger.ok(*train, "constant", "-O", "constant=true")
-    shutil.copytree(larger / "student", larger / "twin")
-    better = said(larger, "--against", "constant")["against"]
+    ready.ok(*train, "constant", "-O", "constant=true")
+    shutil.copytree(ready / "student", ready / "twin")
+    better = said(ready, "--against", "constant")["against"]
     assert better["better"] == "first"
     assert {d["name"] for d in better["differences"]} >= {"mae", "mae:help", "spearman"}
     assert all(d["intervals"]["difference"]["low"] <= d["difference"] for d in better["differences"] if d["intervals"])
     worse = ("validate", "tiny/v1", "--data-dir", "data", "--student", "constant", "--against", "student")
-    assert "The other student is better." in larger.ok(*worse, code=1).stdout
-    assert "cannot be told" in larger.ok(*VALIDATE, "--against", "twin").stdout
+    assert "The other student is better." in ready.ok(*worse, code=1).stdout
+    assert "cannot be told" in ready.ok(*VALIDATE, "--against", "twin").stdout
 
 
-def test_another_student_that_may_have_learnt_these_articles_is_said_to(larger: Workspace) -> None:
-    larger.ok("prepare", "tiny/v1", "--labels", "labels.jsonl", "--output-dir", "other-data", "--seed", "3")
-    larger.ok("train", "tiny/v1", "--data-dir", "other-data", "--output-dir", "other")
-    assert "may have learnt" in said(larger, "--against", "other")["against"]["note"]
-    line = larger.refused(*VALIDATE, "--against", "other", "--folds", "2", says="trained on other splits")
+def test_another_student_that_may_have_learnt_these_articles_is_said_to(ready: Workspace) -> None:
+    ready.ok("prepare", "tiny/v1", "--labels", "labels.jsonl", "--output-dir", "other-data", "--seed", "3")
+    ready.ok("train", "tiny/v1", "--data-dir", "other-data", "--output-dir", "other")
+    assert "may have learnt" in said(ready, "--against", "other")["against"]["note"]
+    line = ready.refused(*VALIDATE, "--against", "other", "--folds", "2", says="trained on other splits")
     assert "Leave out --folds" in line
-    larger.refused(*VALIDATE, "--against", "nowhere", says="no student here")
+    ready.refused(*VALIDATE, "--against", "nowhere", says="no student here")
 
 
-def test_people_who_judged_the_same_articles(larger: Workspace) -> None:
-    test = read_jsonl(larger / "data/test.jsonl")
+def test_people_who_judged_the_same_articles(ready: Workspace) -> None:
+    test = read_jsonl(ready / "data/test.jsonl")
     for row in test:
         row["scores"] = {**row["scores"], "help": min(10, row["scores"]["help"] + 1)}
-    write_jsonl(larger / "human.jsonl", test)
-    found = said(larger, "--human", "human.jsonl")["references"]
+    write_jsonl(ready / "human.jsonl", test)
+    found = said(ready, "--human", "human.jsonl")["references"]
     assert [(r["kind"], r["n"]) for r in found] == [("people", len(test))]
     assert 0 < found[0]["per_dimension"]["help"] <= 1
     assert found[0]["per_dimension"]["novelty"] == 0
-    write_jsonl(larger / "human.jsonl", labelled(5, seed=77) and [{**labelled(1, seed=77)[0], "id": "stranger"}])
-    larger.refused(*VALIDATE, "--human", "human.jsonl", says="no article there is among those")
-    larger.refused(*VALIDATE, "--human", "none.jsonl", says="none.jsonl")
+    write_jsonl(ready / "human.jsonl", labelled(5, seed=77) and [{**labelled(1, seed=77)[0], "id": "stranger"}])
+    ready.refused(*VALIDATE, "--human", "human.jsonl", says="no article there is among those")
+    ready.refused(*VALIDATE, "--human", "none.jsonl", says="none.jsonl")
 
 
 def test_what_other_models_said_of_the_same_question(workspace: Workspace) -> None:

@@ -33,9 +33,10 @@ def _absent(why: str) -> None:
     pytest.skip(why)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The system's Chromium, without a window."""
+    """The system's Chromium, without a window; only for one file, since as long as playwright is started this thread
+    has a running event loop, and no other test may start one."""
     program = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
     if program is None:
         _absent("there is no Chromium on this machine")

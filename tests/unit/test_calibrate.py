@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -181,18 +180,6 @@ def test_json_and_back() -> None:
     assert again == made
     grid = np.repeat(np.linspace(0, 10, 99, dtype=np.float32)[:, None], 3, axis=1)
     assert (again.apply(grid) == made.apply(grid)).all()
-
-
-def test_manifests_of_before_still_load_and_keep_their_hash() -> None:
-    """student_hash is of the calibrator as JSON: what an older filterkit did not write must not appear in it."""
-    old = {
-        "maps": [{"method": "affine", "x": [0.0, 10.0], "y": [1.0, 9.0]}, {"method": "none", "x": [], "y": []}],
-        "gain": [0.2, 0.0],
-    }
-    loaded = Calibrator.model_validate_json(json.dumps(old))
-    assert json.loads(loaded.model_dump_json()) == old
-    assert loaded.apply(np.array([[5.0, 5.0]], dtype=np.float32)).tolist() == [[5.0, 5.0]]
-    assert np.isnan(loaded.interval(np.array([[5.0, 5.0]], dtype=np.float32))).all()
 
 
 def test_it_does_not_change_what_it_is_given() -> None:

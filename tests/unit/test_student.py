@@ -247,6 +247,21 @@ def test_who_is_sure_has_both_ends_in_one_tier(student: Student) -> None:
     assert student.postfilter.seen[0] is not None, "a postfilter may use the intervals of the scores"  # type: ignore[attr-defined]
 
 
+def test_a_cap_is_as_doubtful_as_the_score_that_decides_on_it(student: Student) -> None:
+    """A flag of 6, give or take 2, may well be below 5: then the cap of an advert is not certain."""
+    knowing(student, half=1.0)
+    calibrator = student.manifest.calibrator
+    known = calibrator.model_copy(update={"spreads": (*calibrator.spreads[:2], Spread(x=(0.0,), y=(2.0,)))})
+    student.manifest = student.manifest.model_copy(update={"calibrator": known})
+    scores = np.array([[8, 8, 6], [8, 8, 10], [8, 8, 4], [8, 8, 0]], dtype=np.float32)
+    verdicts, around = student._judged([], scores)
+    assert verdicts.overall.tolist() == [3, 3, 8, 8]
+    assert around is not None
+    assert around.sure is not None
+    assert around.sure.tolist() == [False, True, False, True]
+    assert np.round(around.under_caps, 2).tolist() == [[3, 9], [3, 3], [3, 9], [7, 9]]
+
+
 def test_other_weights_than_the_interval_was_made_for(student: Student) -> None:
     """Somebody changed the filter's weights since: then nobody knows, until it is validated again."""
     verdict = next(knowing(student, weights=(0.5, 0.5, 0.0)).judge(ROWS[:1]))

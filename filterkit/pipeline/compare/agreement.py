@@ -89,7 +89,8 @@ class Agreement:
         """In words, when there are too few articles to say much."""
         if self.n == 0:
             return "no article has labels of both"
-        return f"only {self.n} articles have labels of both: too few to prove much by" if self.n < FEW else None
+        some = "1 article has" if self.n == 1 else f"{self.n} articles have"
+        return f"only {some} labels of both: too few to prove much by" if self.n < FEW else None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""

@@ -84,7 +84,7 @@ def _floor(own: Agreement) -> str:
         f"answer, so none can be shown to be closer than that; even the oracle's own mean answer would be about "
         f"{own.mae / math.sqrt(2):.2f} away."
     )
-    return f"{words} That is by {own.few}." if own.few else words
+    return f"{words} But {own.few}." if own.few else words
 
 
 def _distance(pair: Agreement, selves: dict[str, Agreement]) -> str:
@@ -98,7 +98,7 @@ def _distance(pair: Agreement, selves: dict[str, Agreement]) -> str:
     floors = [own.mae for name in (pair.first, pair.second or "") if (own := selves.get(name)) and own.mae is not None]
     if floors and pair.interval is not None and pair.interval.low <= max(floors) and pair.unit != SHARE:
         words += " They cannot be told from one oracle that was asked twice."
-    return f"{words} That is by {pair.few}." if pair.few else words
+    return f"{words} But {pair.few}." if pair.few else words
 
 
 def _size(agreement: Agreement) -> str:

@@ -46,6 +46,15 @@ class TestHistogram:
 
 
 class TestRidge:
+    def test_a_kernel_that_rounding_made_indefinite(self) -> None:
+        _, kernel, targets = rows(40)
+        values, vectors = np.linalg.eigh(kernel)
+        values[0] = -0.01
+        bent = (vectors * values) @ vectors.T
+        known, weights = np.ones((40, 2), dtype=np.bool_), np.ones(40, dtype=np.float32)
+        fitted, _ = ridge.fit(lambda piece: bent[piece], bent, targets, known, weights, 0.1, HALF)
+        assert np.isfinite(fitted.alpha).all()
+
     def test_with_all_rows_as_landmarks_it_is_kernel_ridge(self) -> None:
         _, kernel, targets = rows(60)
         fitted, _ = ridge.fit(

@@ -111,6 +111,27 @@ def test_four_of_four_is_not_certain() -> None:
     assert (eight.low, eight.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
 
 
+@pytest.mark.parametrize("n", [12, 60, 80, 300])
+def test_errors_that_are_nearly_all_alike_give_a_sober_interval_or_none(n: int) -> None:
+    """Resamples without the few others have a standard error of 0, which rounding must not make a tiny one."""
+    few = 2 if n < 300 else 5
+    labels = np.zeros((n, 1))
+    labels[:few] = 1.5
+    for seed in range(20):
+        found = measure(np.full((n, 1), 0.3), labels, ("a",), range(1), scale=(0, 10), rounds=400, seed=seed)
+        one = found.per_dimension["a"]
+        for name, interval in [*one.intervals.items(), *one.bands[0].intervals.items()]:
+            assert -100 < interval.low <= interval.high < 100, (name, seed)
+
+
+def test_an_interval_that_says_nothing_is_left_out() -> None:
+    """One article makes up most of the error: on the log scale the ends can lie any number of powers apart."""
+    error = np.concatenate([[3.0, 1.0], np.full(13, 1e-3)])
+    for seed in range(20):
+        found = Resamples(15, seed=seed).studentized({"rmse": Ratio(error**2, np.ones(15), "log")})
+        assert all(i.high <= 1e6 * i.low for i in found.values())
+
+
 @pytest.mark.parametrize(("freedom", "point"), [(5, 2.5706), (9, 2.2622), (30, 2.0423), (1000, 1.9623)])
 def test_students_t(freedom: int, point: float) -> None:
     assert student_t(freedom) == pytest.approx(point, abs=5e-3)

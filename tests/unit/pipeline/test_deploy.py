@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ from filterkit.contracts import Context
 from filterkit.errors import GateRefused, PluginError, Veto
 from filterkit.filters import load_filter
 from filterkit.hookspecs import hookimpl
+from filterkit.manifest import load_manifest
+from filterkit.pipeline import deploy as module
 from filterkit.pipeline.deploy import DeployReport, deploy
 from filterkit.plugins import plugins
 from filterkit.spec import Gates
@@ -133,3 +135,26 @@ def test_a_filter_whose_prefilter_is_not_installed_is_not_shipped(ready: Workspa
     with pytest.raises(PluginError, match="no prefilter 'rules'"):
         deployed(ready)
     assert live(ready) is None
+
+
+def test_a_gate_left_out_for_a_missing_postfilter_does_not_count_as_passed(
+    ready: Workspace, toys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ready / "student"
+    manifest = load_manifest(folder)
+    assert manifest.gates is not None
+    assert "top_recall" in manifest.gates.left_out
+    monkeypatch.setattr(module, "make_postfilter", lambda spec: SimpleNamespace(tiers=("good",), close=lambda: None))
+    with pytest.raises(GateRefused, match="left out top_recall, as it could not make tiers"):
+        deployed(ready)
+    assert deployed(ready, gates=Gates(top_recall=None)).files == 4
+
+
+def test_what_cannot_even_be_tried_is_not_marked_as_forced(ready: Workspace, toys: None) -> None:
+    context = Context(workdir=ready / "work", root=ready.root)
+    with pytest.raises(PluginError):
+        deploy(load_filter(ready.filter), ready / "student", "nope", {}, context, gates=Gates(mae=0.1), force="now")
+    assert load_manifest(ready / "student").forced is None
+    report = deployed(ready, gates=Gates(mae=0.1), force="now\n  or never")
+    assert report.forced is not None
+    assert report.forced.reason == "now or never"

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from helpers import Workspace, labelled
 
-from filterkit.errors import InputError
+from filterkit import forced
+from filterkit.errors import ArtifactError, InputError
 from filterkit.filters import load_filter
+from filterkit.manifest import Forced, load_manifest, save_manifest
 from filterkit.pipeline import folds as module
 from filterkit.pipeline.data import load_data
-from filterkit.pipeline.validate import ValidationReport, validate
+from filterkit.pipeline.validate import Beside, ValidationReport, validate
 
 
 def validated(ready: Workspace, **more: Any) -> ValidationReport:
@@ -107,3 +109,62 @@ def test_an_article_that_no_fold_can_score_fails_the_gate(ready: Workspace, toys
     assert report.evaluation.metrics.failed == 1
     assert not report.record.passed
     assert report.evaluation.metrics.overall.n == 59
+
+
+def test_a_test_split_that_the_student_may_have_learnt_proves_nothing(ready: Workspace, toys: None) -> None:
+    """Splits made elsewhere, with near-duplicates of test articles in train."""
+    (ready / "data/data.json").unlink()
+    train, test = ready / "data/train.jsonl", ready / "data/test.jsonl"
+    copies = [json.loads(line) for line in test.read_bytes().splitlines()[:7]]
+    more = [{**row, "id": f"copy {row['id']}", "content": row["content"] + " indeed", "group": ""} for row in copies]
+    train.write_bytes(train.read_bytes() + b"".join(json.dumps(row).encode() + b"\n" for row in more))
+    ready.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student")
+    assert validated(ready).record.method == (
+        "test split, 53 articles (7 more are in train or val too, or nearly the same)"
+    )
+    assert validated(ready, folds=2).evaluation.metrics.n == 607
+    train.write_bytes(train.read_bytes() + test.read_bytes().replace(b'"id": "', b'"id": "again '))
+    ready.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student")
+    with pytest.raises(InputError, match="every test article is in train or val too"):
+        validated(ready)
+
+
+def test_a_student_that_is_worse_than_its_recipe_fails_although_the_recipe_is_good(
+    ready: Workspace, toys: None
+) -> None:
+    """Folds judge other students of the same recipe: what is shipped is held against them."""
+    assert validated(ready, folds=3).record.passed
+    ready.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student", "-O", "constant=true")
+    manifest = load_manifest(ready / "student")
+    save_manifest(ready / "student", manifest.model_copy(update={"trainer_options": {}}))
+    report = validated(ready, folds=3)
+    assert [g.name for g in report.record.gates if not g.passed] == ["as_its_recipe"]
+
+
+def test_nobody_is_told_to_fold_who_did(ready: Workspace, toys: None) -> None:
+    ready.labels(labelled(40))
+    ready.ok("prepare", "tiny/v1", "--labels", "labels.jsonl", "--output-dir", "data")
+    ready.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student")
+    assert "--folds" in json.dumps(validated(ready).to_dict())
+    report = validated(ready, folds=2)
+    assert report.evaluation.metrics.small is not None
+    assert "--folds" not in json.dumps(report.to_dict())
+
+
+def test_a_forced_student_is_told_of_out_of_fold_too(
+    ready: Workspace, toys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forced, "_told", set())
+    manifest = load_manifest(ready / "student")
+    mark = Forced(reason="the board wants it", gates="mae is 2, the limit 1", at=manifest.created)
+    save_manifest(ready / "student", manifest.model_copy(update={"forced": mark}))
+    with pytest.warns(UserWarning, match="the board wants it"):
+        validated(ready, folds=2)
+
+
+def test_another_student_that_is_not_there_costs_no_training(
+    ready: Workspace, toys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(module, "_one_fold")
+    with pytest.raises(ArtifactError, match="no student here"):
+        validated(ready, folds=2, beside=Beside(ready / "nowhere"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import LinAlgError, cholesky, eigvalsh, solve_triangular
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -64,7 +64,7 @@ def fit(
     the answers [n, d, k] that a fit without the row itself would give come back too.
     """
     n, d, k = targets.shape
-    root = cholesky(square + _JITTER * np.eye(len(square)), lower=True)
+    root = _root(square)
     alpha = np.zeros((len(square), d, k), dtype=np.float32)
     offset = np.tile(prior, (d, 1))
     answers = np.tile(prior, (n, d, 1)) if left_out else None
@@ -102,6 +102,18 @@ def fit(
             inside = np.where(mask[piece, None], wanted[piece] - fitted, 0)
             answers[piece, columns] = (fitted - pull / (1 - pull) * inside).reshape(-1, len(columns), k)
     return Ridge(alpha, offset.astype(np.float32)), answers
+
+
+def _root(square: F64) -> F64:
+    """The lower Cholesky factor of a kernel [m, m], with as much jitter as it takes: one that was made of float32
+    distances may have an eigenvalue below 0."""
+    eye = np.eye(len(square))
+    try:
+        root: F64 = cholesky(square + _JITTER * eye, lower=True)
+    except LinAlgError:
+        least = float(eigvalsh(square, subset_by_index=[0, 0])[0])
+        root = cholesky(square + (2 * _JITTER - least) * eye, lower=True)
+    return root
 
 
 def _same_mask(known: Known) -> list[list[int]]:
