@@ -29,13 +29,13 @@ MAX_ROWS = 10_000
 """Of more rows this many are drawn: the choice is clear by then, and the time is not."""
 RIDGES = (0.003, 0.03, 0.3)
 """How strongly l1_map holds on to the own score; the best is chosen by the same cross-validation."""
-EVIDENCE: dict[Method, float] = {"shift": 1.0, "shift_scale": 1.0, "isotonic": 2.0, "l1_isotonic": 2.0, "l1_map": 2.0}
+EVIDENCE: dict[Method, float] = {"shift": 1.0, "shift_scale": 1.0, "isotonic": 1.5, "l1_isotonic": 1.5, "l1_map": 2.0}
 """By how many standard errors of the paired difference a map must beat none. Maps that can bend have more ways to look
 good by chance, so one standard error is not enough for them."""
 SMALL = 8.0
 """With n pairs, SMALL / n more of them: the standard error of few pairs is itself uncertain. At n = 20 and errors of 2
 points, one standard error alone makes unbiased scores worse by 0.02 in the mean."""
-SURPLUS: dict[Method, float] = {"shift": 1.0, "shift_scale": 1.0, "isotonic": 1.0, "l1_isotonic": 1.0, "l1_map": 2.0}
+SURPLUS: dict[Method, float] = {"shift": 1.0, "shift_scale": 1.0, "isotonic": 0.25, "l1_isotonic": 0.25, "l1_map": 2.0}
 """By how many standard errors the best map must beat a simpler one; the simplest that it does not beat is taken."""
 COMPLEXITY: dict[Method, int] = {"shift": 1, "shift_scale": 2, "isotonic": 3, "l1_isotonic": 3, "l1_map": 4}
 
