@@ -8,13 +8,16 @@ MORE_DISTS := -e plugins/filterkit-gemini -e plugins/filterkit-openai
 METADATA := pyproject.toml $(wildcard plugins/*/pyproject.toml filters/*/pyproject.toml)
 FILTERS := $(shell find filters -type f -not -path '*/model/*' -not -path '*/.*')
 
-.PHONY: demo test test-all lint bench docs clean
+.PHONY: demo test test-heavy test-all lint bench docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/filterkit demo demo
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest $(PARALLEL)
+
+test-heavy: .venv/dev.stamp
+	$(BIN)/python -m pytest $(PARALLEL) -m heavy
 
 test-all: .venv/dev.stamp
 	$(BIN)/python -m pytest $(PARALLEL) -m "heavy or not heavy"
@@ -29,6 +32,8 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/postfilter.py
 	$(BIN)/python benchmarks/scoring.py --articles 20000
+	$(BIN)/python benchmarks/calibration.py --fits 50
+	$(BIN)/python benchmarks/evaluation.py --sims 100
 	$(BIN)/python benchmarks/labelling.py --rounds 1
 
 docs: .venv/dev.stamp

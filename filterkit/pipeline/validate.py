@@ -30,6 +30,10 @@ from filterkit.report.page import render
 from filterkit.spec import Gates
 from filterkit.student import Look, check_fits, load_student
 
+AS_ITS_RECIPE = 0.05
+"""By how much more, as a share of the scale, a student may err than others of its recipe: two trainings differ
+somewhat, but one that went wrong, or another student in its folder, differs more."""
+
 
 @dataclass(frozen=True)
 class ValidationReport:
@@ -186,12 +190,14 @@ def _with_the_artifact(evaluation: Evaluation, filter: Filter, student_dir: Path
     found = compare_students(own, recipe, test.split.targets, filter, groups=test.groups)
     mae = next(d for d in found if d.name == "mae")
     interval = mae.intervals.get("difference")
+    surely = interval.low if interval else mae.difference
+    limit = AS_ITS_RECIPE * (filter.spec.scale.max - filter.spec.scale.min)
     gate = Gate(
         name="as_its_recipe",
         value=mae.difference,
         bound=interval.low if interval else None,
-        limit=0.0,
-        passed=bool(np.isfinite(own).all()) and mae.better != "second",
+        limit=limit,
+        passed=surely is not None and surely <= limit,
         why="by how much the student itself errs more on its test split than its recipe; refused where that is sure",
     )
     return replace(evaluation, gates=(*evaluation.gates, gate))

@@ -45,7 +45,7 @@ def covered(shape: str, n: int, sims: int) -> Counter[str]:
     return held
 
 
-@pytest.mark.parametrize("shape", ["even", "skewed"])
+@pytest.mark.parametrize("shape", ["even", pytest.param("skewed", marks=pytest.mark.heavy)])
 def test_intervals_hold_in_most_of_a_hundred_small_tests(shape: str) -> None:
     """A quick look: 87 of 100 lies more than 3 standard errors below 95."""
     held = covered(shape, 100, 100)
