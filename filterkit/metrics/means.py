@@ -8,6 +8,7 @@ import numpy as np
 
 from filterkit.metrics.bootstrap import F64, Ratio, Resamples
 from filterkit.metrics.pairs import Column, finished
+from filterkit.metrics.ranking import Mask
 from filterkit.metrics.records import DimensionMetrics, Interval
 
 FIGURES = ("mae", "rmse", "r2", "bias", "spearman", "within_1", "median_mae")
@@ -66,8 +67,10 @@ def mean_intervals(columns: Sequence[Column], resamples: Resamples) -> dict[str,
     figures = {
         "mae": over(lambda c: c.absolute, ones, known),
         "median_mae": over(lambda c: c.from_median, ones, known),
-        "bias": _mean_bias(known),
     }
+    bias = mean_over(np.stack([c.spread(c.error) for c in known], axis=1), np.stack([c.known for c in known], axis=1))
+    if bias is not None:
+        figures["bias"] = bias
     roots = [float(np.sqrt((c.error**2).mean())) for c in known]
     # The mean of roots as the root of a mean: weighted so that it moves with every article as the former does.
     weights = [float(np.mean(roots)) / root if root else 0.0 for root in roots]
@@ -83,13 +86,20 @@ def mean_intervals(columns: Sequence[Column], resamples: Resamples) -> dict[str,
     return found | ({"within_1": interval} if interval else {})
 
 
-def _mean_bias(columns: Sequence[Column]) -> Ratio:
-    """The mean bias, which may be 0 or less, linear in every article."""
-    judged = np.any([c.known for c in columns], axis=0)
-    bias = [float(c.error.mean()) for c in columns]
-    moved = [(c.spread(c.error) - b * c.ones) * (judged.sum() / c.n) for c, b in zip(columns, bias, strict=True)]
-    total: F64 = np.mean(moved, axis=0) + float(np.mean(bias))
-    return Ratio(np.where(judged, total, 0), judged.astype(np.float64))
+def mean_over(values: F64, known: Mask) -> Ratio | None:
+    """The mean over columns of the means of values [n, c] where `known` [n, c], as one ratio of sums over rows.
+
+    Linear in every row, and defined also for values that may be negative; None where nothing is known.
+    """
+    counts = known.sum(axis=0)
+    some = counts > 0
+    if not some.any():
+        return None
+    judged = np.asarray(known.any(axis=1), np.bool_)
+    there = np.where(known, np.nan_to_num(values), 0)[:, some]
+    means = there.sum(axis=0) / counts[some]
+    moved = (there - means * known[:, some]) * (judged.sum() / counts[some])
+    return Ratio(np.where(judged, moved.mean(axis=1) + means.mean(), 0), judged.astype(np.float64))
 
 
 def _quotient(first: Ratio, second: Ratio) -> Ratio:

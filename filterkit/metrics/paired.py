@@ -9,7 +9,7 @@ import numpy as np
 
 from filterkit.metrics.bootstrap import F64, FEWEST, Ratio, Resamples, student_t
 from filterkit.metrics.cuts import depths
-from filterkit.metrics.means import mean_of
+from filterkit.metrics.means import mean_of, mean_over
 from filterkit.metrics.pairs import Column
 from filterkit.metrics.ranking import Mask, Ranking
 from filterkit.metrics.records import Difference, Interval
@@ -45,7 +45,7 @@ def differences(
     absolute = [np.where(known, np.abs(np.nan_to_num(p - pair.labels)), 0) for p in (pair.first, pair.second)]
     one, two, oracle = pair.overalls
     whole = ~(np.isnan(one) | np.isnan(two) | np.isnan(oracle))
-    sums = {"mae": _mean_difference(absolute, known, counted)}
+    sums = {"mae": _mean_errors(absolute, known, counted)}
     off = [np.where(whole, np.abs(np.nan_to_num(o - oracle)), 0) for o in (one, two)]
     sums["overall_mae"] = _sums(off[0], off[1], whole)
     sums |= {f"mae:{name}": _sums(absolute[0][:, i], absolute[1][:, i], columns[i]) for i, name in enumerate(names)}
@@ -73,19 +73,14 @@ def _sums(first: F64, second: F64, asked: Mask) -> _Sums:
     return _Sums(first.astype(np.float64), second.astype(np.float64), asked.astype(np.float64))
 
 
-def _mean_difference(absolute: Sequence[F64], known: Mask, counted: Sequence[int]) -> _Sums:
-    """The mean over scored dimensions of the mean errors, linear in every article where labels are missing."""
-    some = [i for i in counted if known[:, i].any()]
-    judged = np.asarray(known[:, some].any(axis=1), np.bool_)
-    parts = []
-    for values in absolute:
-        moved = np.zeros(len(known))
-        for i in some:
-            mean = values[:, i].sum() / known[:, i].sum()
-            moved += (values[:, i] - mean * known[:, i]) * (judged.sum() / known[:, i].sum()) / len(some)
-            moved += mean * judged / len(some)
-        parts.append(moved)
-    return _sums(parts[0], parts[1], judged)
+def _mean_errors(absolute: Sequence[F64], known: Mask, counted: Sequence[int]) -> _Sums:
+    """Both students' mean over scored dimensions of the mean errors."""
+    some = list(counted)
+    parts = [mean_over(values[:, some], known[:, some]) for values in absolute]
+    if parts[0] is None or parts[1] is None:
+        nothing = np.zeros(len(known))
+        return _Sums(nothing, nothing, nothing)
+    return _Sums(parts[0].above, parts[1].above, parts[0].below)
 
 
 def _of_sums(name: str, sums: _Sums, lower: bool, resamples: Resamples, none: str = _NO_ROW) -> Difference:

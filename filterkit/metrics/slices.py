@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from filterkit.metrics.bootstrap import F64, Ratio, Resamples
+from filterkit.metrics.means import mean_over
 from filterkit.metrics.ranking import Mask
 from filterkit.metrics.records import Slice
 
@@ -47,10 +48,10 @@ def worst(slices: Sequence[Slice]) -> Slice | None:
 
 
 def _slice(kind: Kind, name: str, inside: Mask, error: F64, resamples: Resamples) -> Slice:
-    here, there = _mean_error(error, inside), _mean_error(error, ~inside)
+    known, absolute = ~np.isnan(error), np.abs(error)
+    here, there = (mean_over(absolute, known & rows[:, None]) for rows in (inside, ~inside))
     mae, rest = _value(here), _value(there)
-    known = ~np.isnan(error[inside])
-    columns = [error[inside][known[:, i], i].mean() for i in range(error.shape[1]) if known[:, i].any()]
+    bias = mean_over(error, known & inside[:, None])
     undefined, intervals = {}, {}
     worse = None
     if mae is None:
@@ -66,7 +67,7 @@ def _slice(kind: Kind, name: str, inside: Mask, error: F64, resamples: Resamples
         name=name,
         n=int(inside.sum()),
         mae=mae,
-        bias=float(np.mean(columns)) if columns else None,
+        bias=_value(bias),
         rest=rest,
         worse=worse,
         intervals=intervals,
@@ -76,21 +77,3 @@ def _slice(kind: Kind, name: str, inside: Mask, error: F64, resamples: Resamples
 
 def _value(ratio: Ratio | None) -> float | None:
     return None if ratio is None else float(ratio.above.sum() / ratio.below.sum())
-
-
-def _mean_error(error: F64, rows: Mask) -> Ratio | None:
-    """The mean over dimensions of the mean absolute error of some rows, as one ratio of sums over all rows.
-
-    Linear in every article where labels are missing; None where nothing is known.
-    """
-    known = ~np.isnan(error) & rows[:, None]
-    counts = known.sum(axis=0)
-    some = counts > 0
-    if not some.any():
-        return None
-    judged = np.asarray(known.any(axis=1), np.bool_)
-    absolute = np.where(known, np.abs(np.nan_to_num(error)), 0)[:, some]
-    means = absolute.sum(axis=0) / counts[some]
-    moved = (absolute - means * known[:, some]) * (judged.sum() / counts[some])
-    above = np.where(judged, moved.mean(axis=1) + means.mean(), 0)
-    return Ratio(above, judged.astype(np.float64), "plain")
