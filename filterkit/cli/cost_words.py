@@ -53,7 +53,7 @@ def _row(option: Option) -> tuple[str, ...]:
         almost = Decimal("0.995") <= option.saving_share < 1
         saved += " (> 99%)" if almost else f" ({option.saving_share:.0%})"
     least = option.break_even_per_day
-    enough = "never" if least is None else f"{least:,} a day" if least else "the first one"
+    enough = "never" if least is None else f"{least:,} a day" if least else "always"
     verdict = VERDICTS.get(option.verdict, "")
     scenario = option.scenario
     figures = (_usd(option.one_off_usd), _usd(option.yearly_usd), saved, enough)
