@@ -204,6 +204,10 @@ class Split:
     weights: F32
     path: Any
 
+    def take(self, rows: NDArray[np.intp]) -> Split:
+        """The given rows, in their order."""
+        return Split([self.texts[i] for i in rows], self.targets[rows], self.weights[rows], self.path)
+
 
 class TrainedStudent(Record):
     """What a trainer says of the files it left in `job.out`; the core hashes them and writes the manifest."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from filterkit.contracts import Context, Postfilter, Prefilter, Scorer
+from filterkit.contracts import Postfilter, Prefilter, Scorer
 from filterkit.errors import ArtifactError, PluginError
 from filterkit.filters import Filter, load_filter
 from filterkit.forced import tell_forced
@@ -21,15 +20,12 @@ from filterkit.io import to_article
 from filterkit.look import Look as Look
 from filterkit.manifest import Manifest, load_manifest
 from filterkit.options import make_backend
+from filterkit.policy import DECIMALS, NOWHERE, make_postfilter, make_prefilter, overall, rounded
 from filterkit.prompt import student_text
 from filterkit.records import F32, Article, Block, Prediction, Verdicts
 from filterkit.spec import FilterSpec
 
 BATCH = 1024
-DECIMALS = 4
-"""Of scores and overalls. They are rounded before they are judged, so that nobody reads 7.0 below the tier from 7."""
-_NOWHERE = Context(workdir=Path(tempfile.gettempdir()))
-"""Models and postfilters keep no files of their own between runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +83,9 @@ def load_scorer(folder: str | Path, *, device: str = "auto", threads: int | None
 def _scorer(
     folder: Path, manifest: Manifest, device: str, threads: int | None, shared: MutableMapping[str, Any] | None
 ) -> Scorer:
-    model = make_backend("model", manifest.format, {}, manifest.spec, _NOWHERE)
+    model = make_backend("model", manifest.format, {}, manifest.spec, NOWHERE)
     scorer: Scorer = model.load(str(folder), device=device, threads=threads, shared=shared)
     return scorer
-
-
-def make_postfilter(spec: FilterSpec) -> Postfilter[Any]:
-    """The postfilter that a filter declares. PluginError says what to install when it is not there."""
-    made: Postfilter[Any] = make_backend("postfilter", spec.postfilter.use, spec.postfilter.options, spec, _NOWHERE)
-    return made
-
-
-def make_prefilter(spec: FilterSpec) -> Prefilter[Any] | None:
-    """The prefilter that a filter declares, if any. PluginError says what to install when it is not there."""
-    if spec.prefilter is None:
-        return None
-    made: Prefilter[Any] = make_backend("prefilter", spec.prefilter.use, spec.prefilter.options, spec, _NOWHERE)
-    return made
-
-
-def check_policy(spec: FilterSpec) -> None:
-    """Raise what making the filter's pre- and postfilter raises: before any work is done, or anything shipped."""
-    for made in (make_prefilter(spec), make_postfilter(spec)):
-        if made is not None:
-            made.close()
 
 
 class Student:
@@ -206,7 +181,7 @@ class Student:
     def calibrate(self, scores: F32) -> F32:
         """Raw scores [n, d] through the calibrator, clipped to the scale and rounded."""
         calibrated = self.manifest.calibrator.apply(scores).astype(np.float64)
-        return _rounded(np.clip(calibrated, self.spec.scale.min, self.spec.scale.max))
+        return rounded(np.clip(calibrated, self.spec.scale.min, self.spec.scale.max))
 
     def overall(self, scores: F32) -> F32:
         """Weighted mean [n] of scores [n, d], before any rule."""
@@ -233,7 +208,7 @@ class Student:
 
     def _on_scale(self, ends: F32, point: F32) -> F32:
         """Intervals [..., 2] clipped to the scale and rounded as scores are; the point stays inside."""
-        kept = _rounded(np.clip(ends.astype(np.float64), self.spec.scale.min, self.spec.scale.max))
+        kept = rounded(np.clip(ends.astype(np.float64), self.spec.scale.min, self.spec.scale.max))
         np.minimum(kept[..., 0], point, out=kept[..., 0])
         np.maximum(kept[..., 1], point, out=kept[..., 1])
         return kept
@@ -308,24 +283,6 @@ class Student:
                 made.close()
 
 
-def overall(scores: F32, weights: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) -> F32:
-    """Weighted mean [n] of scores [n, d]; columns of weight 0 (flags) do not count, a NaN score makes it NaN.
-
-    Summed in float64 and rounded to 4 decimals, so that a score of exactly 7 everywhere is an overall of 7.
-    """
-    w = np.asarray(weights, dtype=np.float64)
-    counted = np.flatnonzero(w)
-    total = np.zeros(len(scores), dtype=np.float64)
-    for column in counted:
-        total += w[column] * scores[:, column]
-    return _rounded(total / w.sum())
-
-
-def _rounded(values: np.ndarray[Any, np.dtype[np.float64]]) -> F32:
-    rounded: F32 = np.round(values, DECIMALS).astype(np.float32)
-    return rounded
-
-
 def _shown(column: F32) -> list[Any]:
     """As Python's numbers, without float32's last digits."""
     shown: list[Any] = np.round(column.astype(np.float64), DECIMALS).tolist()
@@ -339,26 +296,14 @@ def load_student(
     device: str = "auto",
     threads: int | None = None,
     shared: MutableMapping[str, Any] | None = None,
+    quiet: bool = False,
 ) -> Student:
     """The student in a folder, under the policy it was trained with or that of `filter`.
 
     Raises ArtifactError when the folder is damaged, or answers another question than `filter` asks. Warns, once per
-    process, of a student that was shipped although its gates refused it.
+    process, of a student that was shipped although its gates refused it; `quiet`: not even then, as in workers whose
+    parent has said it.
     """
-    student = open_student(folder, filter, device=device, threads=threads, shared=shared)
-    tell_forced(student.manifest)
-    return student
-
-
-def open_student(
-    folder: str | Path,
-    filter: Filter | str | Path | None = None,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    shared: MutableMapping[str, Any] | None = None,
-) -> Student:
-    """load_student for workers, whose parent has said what there is to say."""
     path = Path(folder)
     manifest = load_manifest(path)
     spec = manifest.spec
@@ -366,6 +311,8 @@ def open_student(
         loaded = filter if isinstance(filter, Filter) else load_filter(filter)
         check_fits(loaded, manifest, path)
         spec = loaded.spec
+    if not quiet:
+        tell_forced(manifest)
     return Student(spec, manifest, _scorer(path, manifest, device, threads, shared))
 
 

@@ -51,14 +51,11 @@ class Rows:
 
     def take(self, rows: NDArray[np.intp]) -> Rows:
         """The given rows, in their order."""
-        part = Split(
-            texts=[self.split.texts[i] for i in rows],
-            targets=self.split.targets[rows],
-            weights=self.split.weights[rows],
-            path=self.split.path,
-        )
         return Rows(
-            part, [self.articles[i] for i in rows], [self.labels[i] for i in rows], [self.groups[i] for i in rows]
+            self.split.take(rows),
+            [self.articles[i] for i in rows],
+            [self.labels[i] for i in rows],
+            [self.groups[i] for i in rows],
         )
 
 

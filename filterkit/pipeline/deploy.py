@@ -18,9 +18,10 @@ from filterkit.manifest import OWN_FILES, Forced, Gate, Manifest, load_manifest,
 from filterkit.options import make_backend
 from filterkit.pipeline.train import raw_scores
 from filterkit.plugins import plugins
+from filterkit.policy import check_policy, make_postfilter
 from filterkit.records import Deployment
 from filterkit.spec import Gates
-from filterkit.student import check_fits, check_policy, load_scorer, make_postfilter
+from filterkit.student import check_fits, load_scorer
 from filterkit.untrusted import legible
 
 TOLERANCE = 1e-4

@@ -20,9 +20,9 @@ from filterkit.metrics.records import Difference, Metrics, Reference, Slice
 from filterkit.metrics.slices import slices_of
 from filterkit.metrics.tiers import Tiers
 from filterkit.pipeline.gates import ask
+from filterkit.policy import make_postfilter, overall
 from filterkit.records import Article
 from filterkit.spec import FilterSpec, Gates
-from filterkit.student import make_postfilter, overall
 
 AnyFilter = Filter | FilterSpec | Sequence[str]
 LENGTHS = ((500, "under 500"), (2_000, "500 to 1,999"), (8_000, "2,000 to 7,999"))

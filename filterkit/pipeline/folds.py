@@ -16,9 +16,10 @@ from filterkit.filters import Filter
 from filterkit.manifest import Manifest
 from filterkit.pipeline.data import Data, Rows
 from filterkit.pipeline.nearby import deal
-from filterkit.pipeline.train import TrainRequest, learn, subset
+from filterkit.pipeline.train import TrainRequest, learn
+from filterkit.policy import overall
 from filterkit.records import F32, Split
-from filterkit.student import Look, Student, overall
+from filterkit.student import Look, Student
 
 Index = NDArray[np.intp]
 
@@ -83,8 +84,8 @@ def _one_fold(
     context = Context(workdir=out / "trainer", stop=stop, root=root)
     learning = learn(
         filter,
-        subset(rows.split, learnt),
-        subset(rows.split, val),
+        rows.split.take(learnt),
+        rows.split.take(val),
         out / "student",
         request,
         f"{manifest.run_id}-{out.name}",

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from filterkit.errors import PluginError
 from filterkit.filters import Filter
 from filterkit.pipeline.data import Data, Rows
+from filterkit.policy import make_postfilter, overall
 from filterkit.records import F32
 from filterkit.report.contents import Judged
 from filterkit.spec import FilterSpec
-from filterkit.student import Look, make_postfilter, overall
+from filterkit.student import Look
 
 BANDS = 5
 """Of the overall, where a filter has no tiers."""

@@ -15,12 +15,12 @@ from filterkit.errors import PluginError
 from filterkit.filters import Filter
 from filterkit.pipeline.estimate import Estimate
 from filterkit.pipeline.pricing import Pricing
+from filterkit.policy import make_postfilter, overall
 from filterkit.prompt import sent_text
 from filterkit.records import F32, Article, sha256_text
 from filterkit.spec import FilterSpec
 from filterkit.store import Key, Question, Store
 from filterkit.store.history import Told, history
-from filterkit.student import make_postfilter, overall
 
 BINS = 10
 ALIKE = 0.9

@@ -27,10 +27,11 @@ from filterkit.manifest import load_manifest
 from filterkit.options import make_backend
 from filterkit.pipeline.shards import Counts, Judge, ShardWriter, Worker, close_inputs, make_worker, read_shard
 from filterkit.plugins import plugins
+from filterkit.policy import check_policy
 from filterkit.records import Record, Shard, ShardResult, canonical_json, sha256_text
 from filterkit.rows import compress, count_rows
 from filterkit.spec import FilterSpec
-from filterkit.student import check_fits, check_policy
+from filterkit.student import check_fits
 
 PLAN = "plan.json"
 OUTPUT_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")

@@ -15,7 +15,7 @@ from filterkit.io import to_article
 from filterkit.records import Article, Record, Shard, ShardResult
 from filterkit.rows import Row, compress, dump_line, numbered, open_bytes, read_rows
 from filterkit.spec import Choice
-from filterkit.student import Student, open_student
+from filterkit.student import Student, load_student
 
 BATCH = 1024
 BATCH_CHARS = 32_000_000
@@ -177,7 +177,7 @@ def make_worker(judges: Sequence[Judge], device: str, threads: int | None) -> Wo
 
 def _load(judge: Judge, device: str, threads: int | None, shared: dict[str, Any]) -> Student:
     loaded = load_filter(judge.filter)
-    student = open_student(judge.student, loaded, device=device, threads=threads, shared=shared)
+    student = load_student(judge.student, loaded, device=device, threads=threads, shared=shared, quiet=True)
     found = (student.manifest.student_hash, loaded.spec.policy_hash, loaded.spec.prefilter)
     if found != (judge.student_hash, judge.policy_hash, judge.prefilter):
         raise ArtifactError("the student or the filter changed while the run was going on", where=judge.student)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from filterkit.errors import PluginError
 from filterkit.pipeline.nearby import deal
+from filterkit.policy import make_postfilter, overall
 from filterkit.records import F32
 from filterkit.spec import FilterSpec
-from filterkit.student import make_postfilter, overall
 
 F64 = NDArray[np.float64]
 

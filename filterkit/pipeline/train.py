@@ -6,7 +6,7 @@ import importlib.metadata
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -228,10 +228,3 @@ def _packages(trainer: str, model: str) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def subset(split: Split, rows: np.ndarray[Any, np.dtype[np.intp]]) -> Split:
-    """The given rows of a split."""
-    return replace(
-        split, texts=[split.texts[i] for i in rows], targets=split.targets[rows], weights=split.weights[rows]
-    )

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from filterkit.contracts import Postfilter, Prefilter
+from filterkit.policy import overall as weighted_overall
 from filterkit.records import F32, Article, Block, Pass, Verdicts
 from filterkit.spec import FilterSpec
-from filterkit.student import overall as weighted_overall
 from filterkit.testing.base import BackendContract
 from filterkit.testing.samples import HOSTILE_TEXTS, sample_articles
 

@@ -19,9 +19,10 @@ from filterkit.io import to_article
 from filterkit.look import Look
 from filterkit.manifest import Forced, save_manifest
 from filterkit.options import make_backend
+from filterkit.policy import overall
 from filterkit.records import F32, Article, Verdicts
 from filterkit.spec import FilterSpec
-from filterkit.student import Student, overall
+from filterkit.student import Student
 
 
 @pytest.fixture

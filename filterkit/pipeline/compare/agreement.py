@@ -16,8 +16,8 @@ from filterkit.metrics.bootstrap import F64, FEWEST, Resamples
 from filterkit.metrics.measure import measure
 from filterkit.metrics.records import DimensionMetrics, Interval, Metrics
 from filterkit.pipeline.compare.judges import Judge
+from filterkit.policy import make_postfilter, overall
 from filterkit.spec import FilterSpec
-from filterkit.student import make_postfilter, overall
 
 FEW = 20
 """Common articles below which a comparison proves little."""
