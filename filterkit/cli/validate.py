@@ -76,6 +76,8 @@ def command(
         print_json(report.to_dict())
     else:
         show(report)
+        if report.evaluation.metrics.small and not folds:
+            click.echo("  Too few to prove it? --folds 5 judges every label, out of fold.")
         click.echo(f"  for people: {folder / 'report.html'}")
     return 0 if report.record.passed else 1
 

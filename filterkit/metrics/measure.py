@@ -204,7 +204,7 @@ def _small(n: int, mae: float | None, interval: Interval | None, judged: TierMet
         said.append(f"{n} test articles are few")
     if judged is not None and (best := sum(judged.confusion[0])) < FEW_BEST:
         said.append(f"the best tier, {judged.names[0]}, has {_articles(best)} in the test")
-    return f"{'; '.join(said)}. Label more, or use --folds." if said else None
+    return f"{'; '.join(said)}. Label more." if said else None
 
 
 def _articles(n: int, kind: str = "") -> str:

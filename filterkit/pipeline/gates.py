@@ -8,7 +8,7 @@ from filterkit.manifest import Gate
 from filterkit.metrics.records import Metrics
 from filterkit.spec import Gates
 
-MORE = "label more, or use --folds"
+MORE = "label more"
 """What helps when the reason is too little data."""
 
 

@@ -123,7 +123,6 @@ def validate(
         missing_intervals=_why_no_intervals(manifest) if look.intervals is None else None,
     )
     if folds >= 2:
-        evaluation = _without_advice_to_fold(evaluation)
         evaluation = _with_the_artifact(evaluation, filter, student_dir, data, look)
     record = _record(filter, manifest, evaluation, _method(folds, len(rows), len(data.splits["test"])), looser)
     report = ValidationReport(
@@ -201,16 +200,6 @@ def _with_the_artifact(evaluation: Evaluation, filter: Filter, student_dir: Path
         why="by how much the student itself errs more on its test split than its recipe; refused where that is sure",
     )
     return replace(evaluation, gates=(*evaluation.gates, gate))
-
-
-def _without_advice_to_fold(evaluation: Evaluation) -> Evaluation:
-    """Nobody is told to do what was just done."""
-    advice, small = ", or use --folds", evaluation.metrics.small
-    return replace(
-        evaluation,
-        metrics=evaluation.metrics.model_copy(update={"small": small and small.replace(advice, "")}),
-        gates=tuple(g.model_copy(update={"why": g.why.replace(advice, "")}) for g in evaluation.gates),
-    )
 
 
 def _under_this_policy(filter: Filter, student_dir: Path, manifest: Manifest, data: Data) -> Manifest:

@@ -283,7 +283,7 @@ def test_small_tests_are_said_to_be_small() -> None:
     assert said is not None
     assert said.startswith("39 test articles: the MAE of ")
     assert "156 would halve that" in said
-    assert "--folds" in said
+    assert "Label more" in said
     assert measure(*table(5, 400), NAMES, (0, 1)).small is None
     tier = np.r_[np.zeros(3, np.int16), np.ones(397, np.int16)]
     decided = Tiers(("high", "rest"), tier, tier, np.zeros(400))

@@ -141,14 +141,15 @@ def test_a_student_that_is_worse_than_its_recipe_fails_although_the_recipe_is_go
     assert [g.name for g in report.record.gates if not g.passed] == ["as_its_recipe"]
 
 
-def test_nobody_is_told_to_fold_who_did(ready: Workspace, toys: None) -> None:
+def test_nobody_is_told_to_fold_who_did(ready: Workspace) -> None:
     ready.labels(labelled(40))
     ready.ok("prepare", "tiny/v1", "--labels", "labels.jsonl", "--output-dir", "data")
     ready.ok("train", "tiny/v1", "--data-dir", "data", "--output-dir", "student")
-    assert "--folds" in json.dumps(validated(ready).to_dict())
-    report = validated(ready, folds=2)
-    assert report.evaluation.metrics.small is not None
-    assert "--folds" not in json.dumps(report.to_dict())
+    validate = ("validate", "tiny/v1", "--data-dir", "data", "--student", "student")
+    assert "--folds 5 judges every label" in ready.run(*validate).stdout
+    folded = ready.run(*validate, "--folds", "2").stdout
+    assert "Label more." in folded
+    assert "--folds" not in folded
 
 
 def test_a_forced_student_is_told_of_out_of_fold_too(
