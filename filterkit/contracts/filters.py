@@ -35,6 +35,6 @@ class Postfilter(Backend[O]):
         """Verdicts for n rows.
 
         scores [n, d] calibrated, in spec order; overall [n] the core's weighted mean; interval [n, d, 2] the
-        prediction interval of each score (NaN where there is none), or None; articles [n], or None where only scores are at hand (during
-        validation). A row with NaN scores gets overall NaN, tier -1, not passed, no reasons.
+        prediction interval of each score (NaN where there is none), or None; articles [n], or None where only scores
+        are at hand (during validation). A row with NaN scores gets overall NaN, tier -1, not passed, no reasons.
         """
