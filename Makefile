@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := -n auto --dist loadfile
 DISTS := -e . -e plugins/filterkit-lite -e plugins/filterkit-postfilter
-MORE_DISTS := -e plugins/filterkit-gemini -e plugins/filterkit-openai
+MORE_DISTS := -e plugins/filterkit-gemini -e plugins/filterkit-openai -e plugins/filterkit-qwen-lora
 METADATA := pyproject.toml $(wildcard plugins/*/pyproject.toml filters/*/pyproject.toml)
 FILTERS := $(shell find filters -type f -not -path '*/model/*' -not -path '*/.*')
 
@@ -52,5 +52,5 @@ $(BIN)/python:
 	touch $@
 
 .venv/dev.stamp: .venv/demo.stamp
-	$(BIN)/python -m pip install --quiet $(DISTS) $(MORE_DISTS) -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(DISTS) $(MORE_DISTS) -e '.[dev]'
 	touch $@

@@ -1,0 +1,1 @@
+"""Students from any Hugging Face base: LoRA, full fine-tuning, or heads on a frozen encoder."""
