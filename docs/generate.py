@@ -43,7 +43,7 @@ from filterkit import (
     student,
 )
 from filterkit.cli.main import COMMANDS, cli
-from filterkit.pipeline import data, score, shards, validate
+from filterkit.pipeline import data, jobs, score, shards, validate
 from filterkit.plugins import plugins
 
 HERE = Path(__file__).parent
@@ -222,6 +222,8 @@ def _files() -> Iterator[str]:
         if model.__module__ not in ("filterkit.spec", "filterkit.calibrator"):
             yield show_model(model, 3)
     ELSEWHERE.clear()
+    yield "## job.json\n\nThe first file of a sealed job (`filterkit train --pack`), a tar."
+    yield show_model(jobs.SealedJob, 3)
     yield "## The run folder of `score`\n\n" + doc(score).partition("\n\n")[2]
     for one in (*models_in(score.Plan), *models_in(shards.Counts)):
         yield show_model(one, 3)

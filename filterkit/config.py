@@ -138,6 +138,16 @@ def load_config(
     return merged.result(root)
 
 
+def sealed_config(
+    workspace: Path, backends: Mapping[str, Mapping[str, Any]], origin: str, command_line: Mapping[str, Any]
+) -> Config:
+    """Backends as `origin` gives them (by kind, with `use`), with the command line on top; nothing else counts."""
+    merged = _Merge()
+    merged.add(backends, origin)
+    merged.add(_nest(command_line), "command line")
+    return merged.result(workspace)
+
+
 def parse_option(text: str, kind: str | None) -> tuple[str, Any]:
     """`-O key=value` or `-O kind.key=value` as (dotted key, value). Values are YAML scalars or lists.
 

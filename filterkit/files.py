@@ -73,6 +73,7 @@ def _open_alone(path: Path) -> IO[bytes]:
                 fcntl.flock(file, fcntl.LOCK_EX)
         if _is_at(path, file):
             file.truncate(0)
+            file.seek(0)  # what a killed writer left had put us at its end
             return file
         file.close()
 
@@ -192,23 +193,26 @@ class Lock:
                 return True
             file.close()  # the holder before us removed the file after we had opened it
 
+    def held(self) -> bool:
+        """Whether somebody holds it. Nothing is made to find out."""
+        try:
+            file = self.path.open("rb+")
+        except FileNotFoundError:
+            return False
+        with file:
+            return not _lock_alone(file)
+
     def _lock(self) -> IO[bytes] | None:
         file = self._open()
-        try:
-            if sys.platform == "win32":
-                file.seek(0)
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return None
-        return file
+        if _lock_alone(file):
+            return file
+        file.close()
+        return None
 
     def _open(self) -> IO[bytes]:
         while True:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # the holder before us removed the folder
+                _make_folder(self.path.parent)
                 return self.path.open("ab+")
 
     def release(self) -> None:
@@ -216,6 +220,29 @@ class Lock:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _make_folder(path: Path) -> None:
+    """The folder, made if it is not there. FileNotFoundError when somebody removes it meanwhile."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if path.exists():
+            raise
+        raise FileNotFoundError(path) from None
+
+
+def _lock_alone(file: IO[bytes]) -> bool:
+    """Lock an open file unless somebody else has; closing it ends that."""
+    try:
+        if sys.platform == "win32":
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

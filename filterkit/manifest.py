@@ -88,7 +88,10 @@ class GateRecord(Record):
 
 
 class Manifest(Record):
-    """A student's folder, described. `files` covers every file of the model format, with its hash."""
+    """A student's folder, described. `files` covers every file of the model format, with its hash.
+
+    `job`: hash of the sealed job that it was trained with, where it was.
+    """
 
     manifest: Literal[1] = 1
     spec: FilterSpec
@@ -97,6 +100,7 @@ class Manifest(Record):
     policy_hash: str
     student_hash: str
     run_id: str
+    job: str | None = None
     format: str
     files: dict[str, FileEntry]
     trainer: str

@@ -140,10 +140,11 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 class Stop:
-    """True after the first Ctrl-C or SIGTERM; the second one interrupts at once."""
+    """True after the first Ctrl-C or SIGTERM; the second one interrupts at once. `quiet`: it says nothing of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         self.asked = False
+        self._quiet = quiet
 
     def __call__(self) -> bool:
         return self.asked
@@ -160,6 +161,8 @@ class Stop:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+        if self._quiet:
+            return
         click.echo("Stopping after what is in flight. Once more to stop at once.", err=True)
 
 

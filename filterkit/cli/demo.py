@@ -17,6 +17,7 @@ from filterkit.cli.label_sources import audit_labels, prepare_labels
 from filterkit.cli.label_words import show_report
 from filterkit.cli.progress import LabelProgress, Total
 from filterkit.cli.steps import deploy_student, label_articles, train_student, validate_student
+from filterkit.cli.training import TrainingProgress
 from filterkit.errors import ConfigError, FilterkitError, GateRefused
 from filterkit.files import atomic_write
 from filterkit.filters import find_filter
@@ -72,7 +73,8 @@ def command(directory: Path) -> int:
         counts = ", ".join(f"{n} {name}" for name, n in prepared.counts.items())
         click.echo(f"{counts}; {prepared.near_duplicates} near-duplicates")
         _step(4, "train", "the student `lite`: word embeddings and a kernel ridge, on this CPU")
-        trained = train_student(filter, config, data, student, stop=stop)
+        with TrainingProgress() as training:
+            trained = train_student(filter, config, data, student, stop=stop, progress=training)
         size = sum(f.size for f in trained.manifest.files.values()) / 1e6
         click.echo(f"student {trained.manifest.student_hash[:12]}, {size:.1f} MB")
         _step(5, "validate", f"out of fold: {FOLDS} students, each judged on articles it has not seen")

@@ -28,6 +28,7 @@ COMMANDS = {
     "audit": "Say what is wrong with the labels before anybody learns from them.",
     "prepare": "Turn labels into train, val and test splits.",
     "train": "Train a student on prepared splits.",
+    "students": "Take students home that were trained elsewhere.",
     "validate": "Hold a student against the oracle, ask the gates, and write report.html into its folder.",
     "deploy": "Ship a student that passed its gates, and verify what was shipped.",
     "score": "Judge new articles with trained students.",

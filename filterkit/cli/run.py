@@ -33,6 +33,7 @@ from filterkit.cli.steps import (
     train_student,
     validate_student,
 )
+from filterkit.cli.training import TrainingProgress
 from filterkit.config import KINDS
 from filterkit.errors import GateRefused
 from filterkit.io import parse_fields
@@ -114,7 +115,8 @@ def command(
         say("prepare")
         if not as_json:
             prepare_command.show(prepared, data)
-        trained = train_student(filter, config, data, student, seed=seed, stop=stop)
+        with TrainingProgress() as progress:
+            trained = train_student(filter, config, data, student, seed=seed, stop=stop, progress=progress)
         done["train"] = {"student": str(student), "student_hash": trained.manifest.student_hash}
         say(f"train\nstudent {trained.manifest.student_hash[:12]} in {student}")
         say("validate")

@@ -16,15 +16,16 @@ from filterkit.errors import ConfigError
 from filterkit.files import write_json
 from filterkit.filters import Filter
 from filterkit.io import Rejects, expand, refuse_to_overwrite, rejects_name
-from filterkit.options import make_backend
+from filterkit.options import check_options, make_backend
 from filterkit.pipeline.data import Data, Rows, load_data
 from filterkit.pipeline.deploy import DeployReport, deploy
 from filterkit.pipeline.estimate import Estimate, Older, estimate, older_labels
+from filterkit.pipeline.jobs import SealedJob, check_runs_here, read_sealed, unpack_job
 from filterkit.pipeline.label import LabelReport, LabelSettings, label, question_of
 from filterkit.pipeline.pilot import PilotReport, Sample, pilot_report
 from filterkit.pipeline.pricing import Pricing
 from filterkit.pipeline.references import Judge, judged_by_people, label_cost, other_judges
-from filterkit.pipeline.train import TrainReport, TrainRequest, train
+from filterkit.pipeline.train import Progress, TrainReport, TrainRequest, train, work_folder
 from filterkit.pipeline.validate import Beside, ValidationReport, validate
 from filterkit.plugins import plugins
 from filterkit.records import Article
@@ -177,15 +178,51 @@ def label_articles(
     return report
 
 
+def train_request(config: Config, seed: int) -> TrainRequest:
+    """What the configuration asks to be trained."""
+    name, options = config.backend("trainer")
+    return TrainRequest(name, options, seed, root=config.workspace)
+
+
 def train_student(
-    filter: Filter, config: Config, data: Path, out: Path, *, seed: int = 0, stop: Callable[[], bool] = _never
+    filter: Filter,
+    config: Config,
+    data: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    stop: Callable[[], bool] = _never,
+    progress: Progress = lambda _: None,
+    begins: Callable[[], None] = lambda: None,
 ) -> TrainReport:
     """Train the configured trainer's student on the splits in `data`."""
-    name, options = config.backend("trainer")
-    report = train(
-        filter, load_data(filter, data), out, TrainRequest(name, options, seed, root=config.workspace), stop=stop
-    )
+    request = train_request(config, seed)
+    check_options(plugins().load("trainer", request.trainer), "trainer", request.trainer, request.options)
+    report = train(filter, load_data(filter, data), out, request, stop=stop, progress=progress, begins=begins)
     finished("train", filter, {"student": str(out), "student_hash": report.manifest.student_hash})
+    return report
+
+
+def job_folder(sealed: SealedJob, out: Path) -> Path:
+    """Where a sealed job is unpacked: in the work folder of the student, and gone with it."""
+    return work_folder(out) / f"job-{sealed.hash[:16]}"
+
+
+def train_job(
+    path: Path,
+    request: TrainRequest,
+    out: Path,
+    *,
+    stop: Callable[[], bool] = _never,
+    progress: Progress = lambda _: None,
+    begins: Callable[[], None] = lambda: None,
+) -> TrainReport:
+    """Train what the sealed job in `path` asks for, with the options of `request`."""
+    sealed = read_sealed(path)
+    check_runs_here(sealed, request.options, path)
+    job = unpack_job(path, job_folder(sealed, out))
+    report = train(job.filter, job.data, out, request, stop=stop, progress=progress, begins=begins)
+    finished("train", job.filter, {"student": str(out), "student_hash": report.manifest.student_hash})
     return report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -32,8 +33,16 @@ class Trainer(Backend[O]):
     produces: ClassVar[tuple[str, ...]]
     """Names of the model kinds whose artifacts this trainer makes."""
 
-    def plan(self, job: TrainJob | None) -> dict[str, float]:
-        """What training would take, as far as known: parameters, bytes, seconds, usd. Loads no weights."""
+    distributed: ClassVar[bool] = False
+    """Whether the processes of a launcher (torchrun, accelerate launch: RANK and WORLD_SIZE are set) train one job
+    together. True: each calls `train` with the same job. False: process 0 trains alone, the others do nothing."""
+
+    def plan(self, job: TrainJob | None) -> Mapping[str, float | str]:
+        """What training would take, as far as known: parameters, bytes, seconds, usd; finite numbers, never negative,
+        or words (what it will do about too little memory). Loads no weights, writes nothing.
+
+        Without a job, for the options and the filter alone. Names ending in `bytes` and `seconds` are shown as such.
+        """
         return {}
 
     @abstractmethod
@@ -42,4 +51,7 @@ class Trainer(Backend[O]):
 
         Files are safetensors and JSON (nothing in an artifact is ever unpickled). When `ctx.stop()` turns true,
         checkpoint in `ctx.workdir` and raise StoppedEarly.
+
+        Where several processes train together, all share job.out and ctx.workdir, only process 0 writes the artifact,
+        and what the others return is not looked at; `ctx.stop()` may turn true in one before the others.
         """

@@ -80,7 +80,7 @@ def load_data(filter: Filter, folder: Path) -> Data:
         )
     hashes = {name: sha256_file(folder / f"{name}.jsonl") for name in SPLITS}
     info = _prepared_info(filter, folder, hashes) if (folder / INFO_NAME).is_file() else None
-    splits = {name: _read_split(filter.spec, folder / f"{name}.jsonl") for name in SPLITS}
+    splits = {name: read_split(filter.spec, folder / f"{name}.jsonl") for name in SPLITS}
     if info is None:
         return Data(_own_info(filter, splits, hashes), _grouped(filter.spec, splits))
     return Data(info, splits)
@@ -141,7 +141,8 @@ def _grouped(spec: FilterSpec, splits: dict[str, Rows]) -> dict[str, Rows]:
     }
 
 
-def _read_split(spec: FilterSpec, path: Path) -> Rows:
+def read_split(spec: FilterSpec, path: Path) -> Rows:
+    """The rows of one split's file. InputError when one of them, or all, cannot be used."""
     rejects = Rejects()
     articles: list[Article] = []
     names: list[str] = []

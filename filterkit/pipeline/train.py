@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.metadata
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 
 from filterkit import __version__
 from filterkit.calibrator import Calibrator, OverallInterval
-from filterkit.contracts import Context, Scorer, TrainJob
+from filterkit.contracts import Context, Scorer, Trainer, TrainJob
 from filterkit.contracts.base import environment_secret
 from filterkit.errors import ArtifactError, ConfigError, PluginError
 from filterkit.files import locked, publish_folder, restore_folder
@@ -28,27 +30,40 @@ from filterkit.manifest import (
     save_manifest,
     student_hash,
 )
-from filterkit.options import make_backend
+from filterkit.options import check_options, make_backend
 from filterkit.pipeline.calibrate import fit
 from filterkit.pipeline.data import Data
+from filterkit.pipeline.ranks import LINGER_S, Follower, Ranks
 from filterkit.plugins import plugins
 from filterkit.records import F32, Split, TrainedStudent, canonical_json, sha256_text
+
+Progress = Callable[[dict[str, Any]], None]
+"""Gets what a trainer emits: step, steps, epoch, loss, … as it has them."""
+
+
+def _tell_nobody(_: dict[str, Any]) -> None:
+    """No one watches."""
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """Which trainer, with which options, and the seed of all that is random. `root`: where relative paths start."""
+    """Which trainer, with which options, and the seed of all that is random. `root`: where relative paths start.
+
+    `version`: the filterkit that asked, and `job` the hash of the sealed job that it asked with, if any.
+    """
 
     trainer: str
     options: Mapping[str, Any]
     seed: int = 0
     device: str = "auto"
     root: Path = Path()
+    version: str = __version__
+    job: str | None = None
 
     def run_id(self, data_fingerprint: str) -> str:
-        """The same for the same job on the same data: a killed run is found again by it."""
+        """The same for the same job on the same data: a killed run is found again by it, wherever it ran."""
         return sha256_text(
-            canonical_json([self.trainer, dict(self.options), self.seed, data_fingerprint, __version__])
+            canonical_json([self.trainer, dict(self.options), self.seed, data_fingerprint, self.version])
         )[:16]
 
 
@@ -72,6 +87,26 @@ class Learning:
     scorer: Scorer
 
 
+def work_folder(output_dir: Path) -> Path:
+    """Where what becomes of `output_dir` is worked on: on the same disk, beside it."""
+    return output_dir.absolute().parent / f".{output_dir.absolute().name}.work"
+
+
+@contextlib.contextmanager
+def at_work(filter_name: str, output_dir: Path) -> Iterator[Path]:
+    """The work folder, for as long as its lock is held. It stays where the block fails, for the next attempt.
+
+    ConfigError when publishing would replace anything but a student of this filter; StoppedEarly when another
+    process is at it.
+    """
+    work = work_folder(output_dir)
+    with locked(work / "lock", f"the student {output_dir}"):
+        restore_folder(output_dir)
+        _check_free(filter_name, output_dir)
+        yield work
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def train(
     filter: Filter,
     data: Data,
@@ -79,28 +114,95 @@ def train(
     request: TrainRequest,
     *,
     stop: Callable[[], bool] = lambda: False,
+    progress: Progress = _tell_nobody,
+    begins: Callable[[], None] = lambda: None,
 ) -> TrainReport:
     """Train a student on data's train and val splits into `output_dir`, which appears whole or not at all.
 
     The same request on the same data again finds the student there and does nothing; another student of the filter,
-    or a damaged one, is replaced. Raises ConfigError (also when something else lies in `output_dir`), PluginError,
-    ArtifactError; StoppedEarly when `stop()` turned true.
+    or a damaged one, is replaced. `progress` gets what the trainer emits; `begins` is called when it is about to
+    train. Raises ConfigError (also when something else lies in `output_dir`), PluginError, ArtifactError;
+    StoppedEarly when `stop()` turned true.
     """
     output_dir = output_dir.absolute()
     run_id = request.run_id(data.info.fingerprint)
-    work = output_dir.parent / f".{output_dir.name}.work"
-    with locked(work / "lock", f"the student {output_dir}"):
-        restore_folder(output_dir)
-        _check_free(filter, output_dir)
-        there = _already_there(filter, output_dir, run_id)
-        if there is None:
-            context = _context(filter, work / f"trainer-{run_id}", request.root, stop)
-            there = _make(filter, data, output_dir, work / f"student-{run_id}", request, run_id, context)
-            report = TrainReport(output_dir, there, already_there=False)
-        else:
-            report = TrainReport(output_dir, there, already_there=True)
-        shutil.rmtree(work, ignore_errors=True)
-    return report
+    with at_work(filter.name, output_dir) as work:
+        found = already_there(filter, output_dir, run_id)
+        if found is not None:
+            return TrainReport(output_dir, found, already_there=True)
+        context = _context(filter, _trainer_folder(work, run_id), request.root, stop, progress)
+        made = _make(filter, data, output_dir, _staging(work, run_id), request, run_id, context, begins)
+        return TrainReport(output_dir, made, already_there=False)
+
+
+def trains_together(request: TrainRequest) -> bool:
+    """Whether the trainer can train in several processes. PluginError, ConfigError where it cannot be had at all."""
+    trainer = plugins().load("trainer", request.trainer)
+    check_options(trainer, "trainer", request.trainer, request.options)
+    together: bool = trainer.distributed  # type: ignore[attr-defined]
+    return together
+
+
+def train_along(
+    load: Callable[[], tuple[Filter, Data]],
+    data_fingerprint: str,
+    output_dir: Path,
+    request: TrainRequest,
+    ranks: Ranks,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> int:
+    """What a process other than 0 of a launch does, where the trainer trains together: it comes along, writing nothing.
+
+    `load` is called when process 0 has begun. The exit code that process 0 ends with, if that can be known. Raises
+    what is wrong in this process alone.
+    """
+    run_id, work = request.run_id(data_fingerprint), work_folder(output_dir)
+    leader = Follower(work, ranks, functools.partial(_is_there, output_dir, run_id, {}), stop)
+    code = leader.wait_for_training()
+    if code is not None:
+        return code
+    try:
+        filter, data = load()
+        context = Context(workdir=_trainer_folder(work, run_id), stop=stop, root=request.root)
+        learner = make_backend("trainer", request.trainer, request.options, filter.spec, context)
+        try:
+            learner.train(_job(data, _staging(work, run_id), request, run_id))
+        finally:
+            learner.close()
+    except Exception:
+        code = leader.outcome(within_s=LINGER_S)
+        if code is None or code == 0:
+            raise
+        return code
+    return leader.outcome() or 0
+
+
+def plan(filter: Filter, data: Data | None, output_dir: Path, request: TrainRequest) -> Mapping[str, float | str]:
+    """What training would take, as the trainer tells it; nothing is trained or written.
+
+    Without data, for the filter and the options alone.
+    """
+    run_id = request.run_id(data.info.fingerprint if data else "")
+    work = work_folder(output_dir)
+    context = Context(workdir=_trainer_folder(work, run_id), root=request.root)
+    trainer: Trainer[Any] = make_backend("trainer", request.trainer, request.options, filter.spec, context)
+    try:
+        return trainer.plan(_job(data, _staging(work, run_id), request, run_id) if data else None)
+    finally:
+        trainer.close()
+
+
+def _trainer_folder(work: Path, run_id: str) -> Path:
+    return work / f"trainer-{run_id}"
+
+
+def _staging(work: Path, run_id: str) -> Path:
+    return work / f"student-{run_id}"
+
+
+def _job(data: Data, out: Path, request: TrainRequest, run_id: str) -> TrainJob:
+    return TrainJob(data.splits["train"].split, data.splits["val"].split, out, request.seed, run_id)
 
 
 def learn(
@@ -111,11 +213,13 @@ def learn(
     request: TrainRequest,
     run_id: str,
     context: Context,
+    begins: Callable[[], None] = lambda: None,
 ) -> Learning:
     """One student in folder `out`."""
     trainer = make_backend("trainer", request.trainer, request.options, filter.spec, context)
     out.mkdir(parents=True, exist_ok=True)
     context.workdir.mkdir(parents=True, exist_ok=True)
+    begins()
     try:
         trained: TrainedStudent = trainer.train(TrainJob(train_split, val_split, out, request.seed, run_id))
     finally:
@@ -135,15 +239,16 @@ def raw_scores(scorer: Scorer, texts: list[str], dimensions: int) -> F32:
     return np.concatenate([np.empty((0, dimensions), dtype=np.float32), *parts])
 
 
-def _context(filter: Filter, workdir: Path, root: Path, stop: Callable[[], bool]) -> Context:
+def _context(filter: Filter, workdir: Path, root: Path, stop: Callable[[], bool], progress: Progress) -> Context:
     def emit(event: str, **values: Any) -> None:
         if event == "training_progress":
+            progress(values)
             plugins().observe(event, filter_name=filter.name, values=values)
 
     return Context(workdir=workdir, secret=environment_secret, emit=emit, stop=stop, root=root)
 
 
-def _check_free(filter: Filter, folder: Path) -> None:
+def _check_free(filter_name: str, folder: Path) -> None:
     """ConfigError when publishing here would replace anything but a student of this filter."""
     if not folder.exists() or not any(folder.iterdir()):
         return
@@ -153,11 +258,25 @@ def _check_free(filter: Filter, folder: Path) -> None:
         name = load_manifest(folder, verify=False).spec.name
     except ArtifactError:  # a damaged one
         return
-    if name != filter.name:
+    if name != filter_name:
         raise ConfigError(f"holds a student of filter {name!r}", where=folder, fix="Choose another --output-dir")
 
 
-def _already_there(filter: Filter, folder: Path, run_id: str) -> Manifest | None:
+def _is_there(folder: Path, run_id: str, seen: dict[int, bool]) -> bool:
+    """Whether `folder` holds an undamaged student of this very run. Looked at anew only when it changed (`seen`)."""
+    try:
+        at = (folder / FILE_NAME).stat().st_mtime_ns
+        if at not in seen:
+            seen[at] = load_manifest(folder, verify=False).run_id == run_id and load_manifest(folder).run_id == run_id
+        return seen[at]
+    except OSError:
+        return False
+    except ArtifactError:
+        seen[at] = False
+        return False
+
+
+def already_there(filter: Filter, folder: Path, run_id: str) -> Manifest | None:
     """The manifest of an undamaged student of this very run, if `folder` holds it."""
     try:
         if load_manifest(folder, verify=False).run_id != run_id:
@@ -179,10 +298,11 @@ def _make(
     request: TrainRequest,
     run_id: str,
     context: Context,
+    begins: Callable[[], None],
 ) -> Manifest:
     started = datetime.now(UTC)
     train_split, val_split = data.splits["train"].split, data.splits["val"].split
-    learning = learn(filter, train_split, val_split, staging, request, run_id, context)
+    learning = learn(filter, train_split, val_split, staging, request, run_id, context, begins)
     learning.scorer.close()
     trained, calibrator = learning.trained, learning.calibrator
     _check_format(request.trainer, trained.format)
@@ -194,6 +314,7 @@ def _make(
         policy_hash=filter.spec.policy_hash,
         student_hash=student_hash(files, filter.spec.target_hash, calibrator),
         run_id=run_id,
+        job=request.job,
         files=files,
         trainer=request.trainer,
         trainer_options=dict(request.options),

@@ -81,10 +81,19 @@ class TrainerContract(BackendContract):
         assert isinstance(backend.produces, tuple)
         assert backend.produces, "produces names the model kinds whose artifacts it makes"
 
-    def test_a_plan_is_numbers(self, make: Callable[..., Any], job: TrainJob) -> None:
+    def test_it_says_whether_processes_train_together(self, backend: type[Trainer[Any]]) -> None:
+        assert isinstance(backend.distributed, bool), "distributed is True or False, and the class says it"
+
+    def test_a_plan_is_numbers(self, make: Callable[..., Any], job: TrainJob, context: Context) -> None:
+        before = same_bytes(context.workdir) if context.workdir.is_dir() else {}
         for plan in (make().plan(None), make().plan(job)):
-            assert all(isinstance(k, str) and math.isfinite(v) and v >= 0 for k, v in plan.items()), plan
+            for name, value in plan.items():
+                assert isinstance(name, str), plan
+                told = bool(value) if isinstance(value, str) else math.isfinite(value) and value >= 0
+                assert told, f"{name} is {value!r}: a plan is finite numbers that are not negative, and words"
         assert not list(job.out.iterdir()), "plan() must not begin to train"
+        after = same_bytes(context.workdir) if context.workdir.is_dir() else {}
+        assert after == before, "plan() writes nothing, not even into its work folder"
 
     def test_it_leaves_a_student(
         self,

@@ -36,6 +36,12 @@ SCENARIOS: dict[str, tuple[list[str], list[str]]] = {
     "prepare-again": (["data"], ["prepare", "tiny/v1", "--labels", "more.jsonl", "--output-dir", "data"]),
     "train": (["data"], TRAIN),
     "train-again": (["data", "student"], [*TRAIN, "--seed", "1"]),
+    "pack": (["data"], [*TRAIN[:4], "--pack", "job.tar"]),
+    "job": (["data", "job"], ["train", "--job", "job.tar", "--output-dir", "student"]),
+    "import": (
+        ["data", "student", "away"],
+        ["students", "import", "away", "--filter", "tiny/v1", "--data-dir", "data", "--output-dir", "student"],
+    ),
     "validate": (["data", "student"], VALIDATE),
     "folds": (["data", "student"], [*VALIDATE, "--folds", "3"]),
     "deploy": (["data", "student", "validated"], ["deploy", "tiny/v1", "--student", "student"]),
@@ -141,6 +147,8 @@ def prepare(workspace: Workspace, parts: list[str]) -> None:
         "data": SCENARIOS["prepare"][1],
         "student": TRAIN,
         "validated": VALIDATE,
+        "job": SCENARIOS["pack"][1],
+        "away": [*TRAIN[:-1], "away", "--seed", "1"],
     }
     for part in parts:
         if part == "input":
@@ -151,7 +159,7 @@ def prepare(workspace: Workspace, parts: list[str]) -> None:
 
 
 def sweep(folder: Path, site: Path, scenario: str, how_many: int) -> int:
-    for command in ("label", "prepare", "train", "validate", "deploy", "score", "run"):
+    for command in ("label", "prepare", "train", "students", "validate", "deploy", "score", "run"):
         importlib.import_module(f"filterkit.cli.{command}")  # once here, not in every child
     plugins().load("model", "toy")
     parts, arguments = SCENARIOS[scenario]

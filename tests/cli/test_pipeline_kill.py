@@ -16,7 +16,8 @@ import pytest
 from helpers import Workspace, labelled, read_jsonl, snapshot, unlabelled, write_jsonl
 
 SCRIPT = Path(__file__).parent / "kill_pipeline.py"
-STEPS = ["prepare", "prepare-again", "train", "train-again", "validate", "folds", "deploy", "score", "run"]
+STEPS = ["prepare", "prepare-again", "train", "train-again", "pack", "job", "import"]
+STEPS += ["validate", "folds", "deploy", "score", "run"]
 RUN = ["run", "tiny/v1", "--oracle", "replay", "-O", "oracle.labels=labels.jsonl", "-O", "oracle.latency_s=0.2"]
 
 

@@ -192,3 +192,23 @@ def test_the_mode_follows_the_users_mask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "f").stat().st_mode & 0o777 == 0o640
+
+
+def test_whether_a_lock_is_held_is_found_out_without_a_trace(tmp_path: Path) -> None:
+    lock, other = Lock(tmp_path / "work" / "lock"), Lock(tmp_path / "work" / "lock")
+    assert not other.held()
+    assert not (tmp_path / "work").exists()
+    assert lock.acquire()
+    assert other.held()
+    lock.release()
+    assert not other.held()
+    assert lock.acquire()
+
+
+def test_what_a_killed_writer_left_does_not_count(tmp_path: Path) -> None:
+    """A writer that asks where it stands, as tar does, stands at the beginning."""
+    (tmp_path / ".a.tmp").write_bytes(b"half a fil")
+    with atomic_write(tmp_path / "a") as file:
+        assert file.tell() == 0
+        file.write(b"whole")
+    assert (tmp_path / "a").read_bytes() == b"whole"

@@ -24,16 +24,35 @@ class ProducesNothing(ToyTrainer):
 
 @caught_by("test_a_plan_is_numbers")
 class PlansInWords(ToyTrainer):
-    def plan(self, job: TrainJob | None) -> dict[str, float]:
+    def plan(self, job: TrainJob | None) -> dict[str, float | str]:
         return {"seconds": float("nan")}
 
 
 @caught_by("test_a_plan_is_numbers")
 class PlansByTraining(ToyTrainer):
-    def plan(self, job: TrainJob | None) -> dict[str, float]:
+    def plan(self, job: TrainJob | None) -> dict[str, float | str]:
         if job is not None:
             self.train(job)
         return {"seconds": 1.0}
+
+
+@caught_by("test_a_plan_is_numbers")
+class PlansOnPaper(ToyTrainer):
+    def plan(self, job: TrainJob | None) -> dict[str, float | str]:
+        self.ctx.workdir.mkdir(parents=True, exist_ok=True)
+        (self.ctx.workdir / "plan.json").write_text("{}")
+        return {"seconds": 1.0, "card": "fits"}
+
+
+@caught_by("test_a_plan_is_numbers")
+class PlansNothingInWords(ToyTrainer):
+    def plan(self, job: TrainJob | None) -> dict[str, float | str]:
+        return {"card": ""}
+
+
+@caught_by("test_it_says_whether_processes_train_together")
+class TrainsTogetherMaybe(ToyTrainer):
+    distributed = None
 
 
 @caught_by("test_it_leaves_a_student")
