@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := -n auto --dist loadfile
 DISTS := -e . -e plugins/filterkit-lite -e plugins/filterkit-postfilter
-MORE_DISTS := -e plugins/filterkit-gemini -e plugins/filterkit-openai -e plugins/filterkit-qwen-lora
+MORE_DISTS := -e plugins/filterkit-gemini -e plugins/filterkit-openai -e 'plugins/filterkit-qwen-lora[benchmark]'
 METADATA := pyproject.toml $(wildcard plugins/*/pyproject.toml filters/*/pyproject.toml)
 FILTERS := $(shell find filters -type f -not -path '*/model/*' -not -path '*/.*')
 
@@ -35,6 +35,8 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/calibration.py --fits 50
 	$(BIN)/python benchmarks/evaluation.py --sims 100
 	$(BIN)/python benchmarks/labelling.py --rounds 1
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/training.py --rounds 1
 
 docs: .venv/dev.stamp
 	$(BIN)/python docs/generate.py

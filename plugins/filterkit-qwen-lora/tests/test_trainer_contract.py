@@ -41,6 +41,7 @@ class TestFrozenEncoder(TestFineTuning):
         return {"base_model": str(checkpoint("bert")), **QUICK, "freeze": "encoder"}
 
 
+@pytest.mark.heavy
 class TestPlainScores(TestFineTuning):
     @pytest.fixture
     def options(self, checkpoint: Callable[[str], Path]) -> dict[str, Any]:

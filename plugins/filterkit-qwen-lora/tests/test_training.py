@@ -94,6 +94,7 @@ def test_the_best_epoch_is_kept(run: Callable[..., Run]) -> None:
     assert training.val_mae() == pytest.approx(errors[best], abs=1e-4)
 
 
+@pytest.mark.heavy
 def test_last_keeps_the_last_epoch(run: Callable[..., Run]) -> None:
     training = run(epochs=6, targets="plain", learning_rate=0.05, head_learning_rate=0.05, best="last")
     student = training()
@@ -103,7 +104,9 @@ def test_last_keeps_the_last_epoch(run: Callable[..., Run]) -> None:
 
 @pytest.mark.parametrize("freeze", ["none", "encoder"])
 def test_early_stopping(run: Callable[..., Run], freeze: str) -> None:
-    training = run(epochs=30, targets="plain", learning_rate=0.05, head_learning_rate=0.3, early_stopping=2, freeze=freeze)
+    training = run(
+        epochs=30, targets="plain", learning_rate=0.05, head_learning_rate=0.3, early_stopping=2, freeze=freeze
+    )
     student = training()
     assert len(student.history) < 30
     assert student.hyperparameters["best_epoch"] == len(student.history) - 2
@@ -111,17 +114,19 @@ def test_early_stopping(run: Callable[..., Run], freeze: str) -> None:
 
 
 @pytest.mark.parametrize("targets", ["histogram", "plain"])
-@pytest.mark.parametrize("freeze", ["none", "encoder"])
+@pytest.mark.parametrize("freeze", [pytest.param("none", marks=pytest.mark.heavy), "encoder"])
 def test_it_learns(run: Callable[..., Run], targets: str, freeze: str) -> None:
     family, epochs = ("qwen2", 10) if freeze == "none" else ("bert", 40)
-    training = run(family=family, epochs=epochs, targets=targets, freeze=freeze, learning_rate=1e-2, head_learning_rate=1e-2)
+    training = run(
+        family=family, epochs=epochs, targets=targets, freeze=freeze, learning_rate=1e-2, head_learning_rate=1e-2
+    )
     training()
     median = np.median(training.job.train.targets, axis=0)
     assert training.val_mae() < 0.9 * np.abs(training.job.val.targets - median).mean()
 
 
 @pytest.mark.parametrize("freeze", ["none", "encoder"])
-@pytest.mark.parametrize("val", ["no rows", "no scores"])
+@pytest.mark.parametrize("val", ["no rows", pytest.param("no scores", marks=pytest.mark.heavy)])
 def test_a_val_split_that_says_nothing(run: Callable[..., Run], freeze: str, val: str) -> None:
     training = run(freeze=freeze)
     split = training.job.val
@@ -149,7 +154,9 @@ def test_the_history(run: Callable[..., Run]) -> None:
     assert told[-1]["step"] == told[-1]["steps"] == 6
 
 
-@pytest.mark.parametrize("calls", [0, 2, 4])
+@pytest.mark.parametrize(
+    "calls", [pytest.param(0, marks=pytest.mark.heavy), 2, pytest.param(4, marks=pytest.mark.heavy)]
+)
 def test_stopped_and_started_again(run: Callable[..., Run], calls: int) -> None:
     unbroken, stopped = run("unbroken", lora_dropout=0.1), run("stopped", lora_dropout=0.1)
     unbroken()
@@ -182,7 +189,9 @@ def test_embeddings_that_cannot_be_read_are_made_again(run: Callable[..., Run]) 
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(training.folder).items())
 
 
-@pytest.mark.parametrize("other", ["options", "data", "base"])
+@pytest.mark.parametrize(
+    "other", [pytest.param("options", marks=pytest.mark.heavy), "data", pytest.param("base", marks=pytest.mark.heavy)]
+)
 def test_checkpoints_of_another_job_are_not_used(run: Callable[..., Run], tmp_path: Path, other: str) -> None:
     clean, used = run("clean"), run("used")
     with pytest.raises(StoppedEarly):
@@ -238,18 +247,18 @@ def test_a_base_that_gives_no_numbers_is_told(tmp_path: Path, targets: str) -> N
 def test_odd_data(run: Callable[..., Run]) -> None:
     training = run()
     whole = training.job
-    with pytest.raises(InputError, match="no article"):
-        training.job = dataclasses.replace(whole, train=whole.train.take(np.arange(0)))
-        training()
-    with pytest.raises(InputError, match="known score"):
-        nothing = np.full_like(whole.train.targets, np.nan)
-        training.job = dataclasses.replace(whole, train=dataclasses.replace(whole.train, targets=nothing))
-        training()
+    nothing_known = dataclasses.replace(whole.train, targets=np.full_like(whole.train.targets, np.nan))
+    for train, said in ((whole.train.take(np.arange(0)), "no article"), (nothing_known, "known score")):
+        training.job = dataclasses.replace(whole, train=train)
+        with pytest.raises(InputError, match=said):
+            training()
     training.job = dataclasses.replace(whole, train=whole.train.take(np.arange(1)))
     assert training().history
 
 
-def test_a_tracker_that_is_missing_is_told_before_any_work(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_is_missing_is_told_before_any_work(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     training = run(report_to=["trackio"])
     with pytest.raises(ConfigError, match="pip install trackio"):

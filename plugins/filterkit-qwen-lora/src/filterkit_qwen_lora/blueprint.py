@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +18,7 @@ from filterkit_qwen_lora.families import Family, backbone_of, family_of, positio
 from filterkit_qwen_lora.network import Network
 from filterkit_qwen_lora.options import QwenLoraOptions
 from filterkit_qwen_lora.quiet import quiet
-from filterkit_qwen_lora.simulate import Footprint, footprint
+from filterkit_qwen_lora.simulate import CudaFloat32, Footprint, footprint
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Blueprint:
         model = self._model(config)
         model = model.get_base_model() if hasattr(model, "get_base_model") else model
         if checkpointing:
-            recompute_activations(model)
+            recompute_activations(model, context_fn=lambda: (nullcontext(), CudaFloat32(self.bf16 and self.cuda)))
         return backbone_of(model)
 
     def _on_this_device(self, config: Any) -> Any:
@@ -144,10 +145,11 @@ class Blueprint:
         return config
 
 
-def recompute_activations(model: Any) -> None:
-    """Gradient checkpointing. Not the reentrant kind, which finds no gradient behind frozen embeddings."""
+def recompute_activations(model: Any, **options: Any) -> None:
+    """Gradient checkpointing, with further `options` of torch's. Not the reentrant kind, which finds no gradient behind
+    frozen embeddings."""
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
+    enable({"use_reentrant": False, **options})
 
 
 def _fresh(model: Any, family: Family) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def _run(
         live = stack.enter_context(_LiveBytes(held))
         stack.enter_context(torch.set_grad_enabled(learns))
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor))
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16), _CudaFloat32(bf16 and cuda):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16), CudaFloat32(bf16 and cuda):
             hidden = backbone(**inputs).last_hidden_state
         kept = sum(size for key, size in saved.items() if key not in held)
         forward, live.peak = live.peak, live.now
@@ -210,8 +210,11 @@ def _key(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-class _CudaFloat32(TorchFunctionMode):
-    """CUDA's autocast computes some functions in float32 that the CPU's leaves in bfloat16."""
+class CudaFloat32(TorchFunctionMode):
+    """CUDA's autocast computes some functions in float32 that the CPU's leaves in bfloat16.
+
+    A mode does not reach the backward pass: layers that are run again there need one of their own.
+    """
 
     _FUNCTIONS = frozenset(
         {
