@@ -5,6 +5,7 @@ Configuration and filters are imported in the functions that need them: a comman
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -163,7 +164,8 @@ class Stop:
         self.asked = True
         if self._quiet:
             return
-        click.echo("Stopping after what is in flight. Once more to stop at once.", err=True)
+        with contextlib.suppress(OSError):  # `2>&1 | tee`: Ctrl-C ended the reader first
+            click.echo("Stopping after what is in flight. Once more to stop at once.", err=True)
 
 
 def on_terminal() -> bool:

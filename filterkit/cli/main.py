@@ -116,10 +116,11 @@ def run(args: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. Run the same command again to go on.", err=True)
+        _say("Interrupted. Run the same command again to go on.")
         return INTERRUPTED
     except FilterkitError as error:
         _say(f"Error: {error}")
@@ -152,7 +153,8 @@ def _say(text: str) -> None:
         from filterkit.contracts.base import redact
 
         text = redact(text)
-    click.echo(text.rstrip("\n"), err=True)
+    with contextlib.suppress(OSError):  # whoever read stderr went away; the exit code still tells
+        click.echo(text.rstrip("\n"), err=True)
 
 
 def _show_warnings_as_lines() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -86,4 +87,4 @@ def _show(report: ImportReport, out: Path, filter_name: str) -> None:
         click.echo(f"  not tried: model {manifest.format!r} is not installed here{fix}", err=True)
     else:
         click.echo(f"  scored {counted(report.tried, 'article')} of the val split")
-    click.echo(f"Next: filterkit validate {filter_name} --student {out}")
+    click.echo(f"Next: filterkit validate {quote(filter_name)} --student {quote(str(out))}")

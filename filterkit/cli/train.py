@@ -102,7 +102,9 @@ class Task:
 @click.option("--batch-size", type=click.IntRange(min=1), help="The trainer's option batch_size.")
 @click.option("--precision", metavar="NAME", help="The trainer's option precision.")
 @click.option("--gpu-memory", metavar="SIZE", help="The trainer's option gpu_memory, such as 16GB.")
-@click.option("--seed", type=int, help="What fixes everything random.  [default: 0, or the job's]")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), help="What fixes everything random.  [default: 0, or the job's]"
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Say what training would take, and train nothing.")
 @click.option("--pack", type=FILE, metavar="FILE", help="Seal the job in a file, to be run elsewhere; train nothing.")
 @click.option("--job", type=FILE, metavar="FILE", help="Run a sealed job: it brings its filter, splits and options.")
@@ -133,7 +135,8 @@ def _train(asked: Asked, ranks: Ranks) -> int:
         manifest = report.manifest.model_dump(mode="json")
         print_json({"student": str(task.out), "already_there": report.already_there, **manifest})
     else:
-        show_trained(report, task.out, asked.filter_name or asked.filter_option, asked.job)
+        name = asked.filter_name or asked.filter_option
+        show_trained(report, task.out, name, asked.job, asked.data_dir_option)
     return 0
 
 
@@ -169,7 +172,8 @@ def _pack(asked: Asked) -> int:
     if asked.as_json:
         print_json({"job": str(asked.pack), "hash": sealed.hash, "sealed": sealed.model_dump(mode="json")})
     else:
-        show_packed(sealed, asked.pack, asked.filter_name or asked.filter_option or filter.name)
+        name = asked.filter_name or asked.filter_option or filter.name
+        show_packed(sealed, asked.pack, name, asked.data_dir_option)
     return 0
 
 
@@ -261,6 +265,9 @@ def _sealed_request(asked: Asked) -> tuple[Path, SealedJob, TrainRequest]:
         raise click.UsageError("--job needs a file")
     sealed = read_sealed(asked.job)
     overrides = dict(parse_option(o, "trainer") for o in asked.options) | asked.aliases()
+    strange = next((name for name in overrides if not name.startswith("trainer.")), None)
+    if strange:
+        raise click.UsageError(f"--job runs a trainer and nothing else: leave {strange} out")
     backends = {"trainer": {"use": sealed.trainer, **sealed.options}}
     config = sealed_config(asked.workspace or Path(), backends, f"job {asked.job}", overrides)
     name, options = config.backend("trainer")

@@ -16,7 +16,9 @@ from filterkit.pipeline.jobs import SealedJob
 from filterkit.pipeline.train import TrainReport
 
 
-def show_trained(report: TrainReport, out: Path, filter_name: str | None, job: Path | None) -> None:
+def show_trained(
+    report: TrainReport, out: Path, filter_name: str | None, job: Path | None, data_dir: Path | None
+) -> None:
     """The student, and what comes next: validation, or the way home."""
     manifest = report.manifest
     size = sum(f.size for f in manifest.files.values()) / 1e6
@@ -25,20 +27,23 @@ def show_trained(report: TrainReport, out: Path, filter_name: str | None, job: P
     click.echo(f"student {verb}: {out} ({manifest.format}, {size:.1f} MB, {manifest.student_hash[:12]})")
     click.echo(f"  calibrated: {len(calibrated)} of {len(manifest.calibrator.maps)} dimensions")
     if job is None:
-        click.echo(f"Next: filterkit validate {filter_name} --student {out}")
+        data = "" if data_dir is None else f" --data-dir {quote(str(data_dir))}"
+        click.echo(f"Next: filterkit validate {quote(str(filter_name))} --student {quote(str(out))}{data}")
     else:
-        home = f"filterkit students import {quote(out.name)} --filter {manifest.spec.name} --job {quote(job.name)}"
+        home = f"filterkit students import {quote(out.name)} --filter FILTER --job {quote(job.name)}"
         click.echo(f"Next, at home, with a copy of it: {home}")
 
 
-def show_packed(sealed: SealedJob, path: Path, filter_name: str) -> None:
+def show_packed(sealed: SealedJob, path: Path, filter_name: str, data_dir: Path | None) -> None:
     """What was sealed, and what to type where it goes."""
     articles = f"{sealed.data.train:,} + {counted(sealed.data.val, 'article')}"
     click.echo(f"job packed: {path} ({articles}, {path.stat().st_size / 1e6:.1f} MB, {sealed.hash[:12]})")
     click.echo("Where it goes:")
     click.echo(f"  pip install {' '.join(f'{dist}=={version}' for dist, version in sealed.packages.items())}")
     click.echo(f"  filterkit train --job {quote(path.name)} --output-dir student")
-    click.echo(f"Then here: filterkit students import student --filter {filter_name} --job {quote(str(path))}")
+    data = "" if data_dir is None else f" --data-dir {quote(str(data_dir))}"
+    home = f"filterkit students import student --filter {quote(filter_name)}{data} --job {quote(str(path))}"
+    click.echo(f"Then here: {home}")
 
 
 def show_plan(plan: Mapping[str, float | str], trainer: str, filter: Filter, data: Data | None) -> None:

@@ -25,6 +25,8 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+    aside: ClassVar[frozenset[str]] = frozenset()
+    """Names of options that change how the work is done, and not what comes of it: with others it is the same work."""
 
 
 _secrets: set[str] = set()

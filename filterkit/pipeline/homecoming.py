@@ -17,9 +17,9 @@ from filterkit.filters import Filter
 from filterkit.manifest import FILE_NAME, OWN_FILES, Manifest, load_manifest, save_manifest
 from filterkit.options import make_backend
 from filterkit.pipeline.data import Data
-from filterkit.pipeline.jobs import SealedJob
+from filterkit.pipeline.jobs import HEAD, SealedJob
 from filterkit.pipeline.tars import check_name, copy_member, members
-from filterkit.pipeline.train import TrainRequest, already_there, at_work, raw_scores
+from filterkit.pipeline.train import TrainRequest, already_there, at_work, deciding, raw_scores
 from filterkit.plugins import plugins
 from filterkit.policy import NOWHERE
 from filterkit.records import canonical_json
@@ -82,7 +82,7 @@ def _fetch(source: Path, staging: Path) -> Manifest:
             _copy_tar(source, staging)
         return load_manifest(staging)
     except ArtifactError as error:  # it is not the staging that has to be mended
-        raise ArtifactError(error.what, where=source, fix="Copy it again, or train again") from error
+        raise ArtifactError(error.what, where=source, fix=error.fix or "Copy it again, or train again") from error
 
 
 def _copy_folder(source: Path, staging: Path) -> None:
@@ -103,7 +103,8 @@ def _copy_tar(source: Path, staging: Path) -> None:
     found = members(source)
     heads = sorted((n for n in found if f"/{n}".endswith(f"/{FILE_NAME}")), key=len)
     if not heads:
-        raise ArtifactError(f"there is no student in it (no {FILE_NAME})")
+        fix = "This is the job; its student is what --job makes of it" if HEAD in found else None
+        raise ArtifactError(f"there is no student in it (no {FILE_NAME})", fix=fix)
     folder = heads[0].removesuffix(FILE_NAME)
     inside = {name.removeprefix(folder): member for name, member in found.items() if name.startswith(folder)}
     if len(inside) < len(found):
@@ -120,7 +121,7 @@ def _listed(staging: Path, sizes: Mapping[str, int], source: Path) -> Iterator[s
     files = load_manifest(staging, verify=False).files
     stray = sorted(set(sizes) - set(files) - OWN_FILES)
     if stray:
-        raise ArtifactError(f"{stray[0]!r} is not in the manifest")
+        raise ArtifactError(f"{stray[0]!r} is not in the manifest", fix="Remove it")
     for name, entry in files.items():
         check_name(name, source)
         if sizes.get(name) != entry.size:
@@ -140,9 +141,9 @@ def _check_data(data: Data, claimed: Manifest, source: Path) -> None:
 def _check_job(sealed: SealedJob, claimed: Manifest, source: Path) -> None:
     """ArtifactError that names the first thing in which the student is not what the job asked for."""
     asked: dict[str, Any] = {"trainer": sealed.trainer, "seed": sealed.seed, "target_hash": sealed.target_hash}
-    asked |= {"data": sealed.data.fingerprint, **{f"option {k}": v for k, v in sealed.options.items()}}
+    asked |= {"data": sealed.data.fingerprint, **_options(sealed.trainer, sealed.options)}
     got: dict[str, Any] = {"trainer": claimed.trainer, "seed": claimed.seed, "target_hash": claimed.target_hash}
-    got |= {"data": claimed.data.fingerprint, **{f"option {k}": v for k, v in claimed.trainer_options.items()}}
+    got |= {"data": claimed.data.fingerprint, **_options(claimed.trainer, claimed.trainer_options)}
     for name in sorted({*asked, *got}):
         if canonical_json(asked.get(name)) != canonical_json(got.get(name)):
             raise ArtifactError(
@@ -153,6 +154,10 @@ def _check_job(sealed: SealedJob, claimed: Manifest, source: Path) -> None:
     if claimed.job != sealed.hash:
         said = "with another job" if claimed.job else "without a job"
         raise ArtifactError(f"this student was trained {said}", where=source, fix="Leave --job out to take it as it is")
+
+
+def _options(trainer: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"option {name}": value for name, value in deciding(trainer, options).items()}
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:

@@ -63,8 +63,16 @@ class TrainRequest:
     def run_id(self, data_fingerprint: str) -> str:
         """The same for the same job on the same data: a killed run is found again by it, wherever it ran."""
         return sha256_text(
-            canonical_json([self.trainer, dict(self.options), self.seed, data_fingerprint, self.version])
+            canonical_json(
+                [self.trainer, deciding(self.trainer, self.options), self.seed, data_fingerprint, self.version]
+            )
         )[:16]
+
+
+def deciding(trainer: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without those that change nothing of what comes of a training, where its trainer is here to say."""
+    aside = plugins().load("trainer", trainer).Options.aside if plugins().claims("trainer", trainer) else frozenset()
+    return {name: value for name, value in options.items() if name not in aside}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,3 +129,9 @@ def test_a_reader_that_goes_away_is_no_bug(arguments: str) -> None:
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert result.stdout.strip() == "141"
     assert result.stderr == ""
+
+
+def test_an_error_keeps_its_exit_code_when_nobody_reads_it(tmp_path: Path) -> None:
+    command = f"({sys.executable} -m filterkit train nosuchfilter 2>&1; echo $? > code) | true"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=60)
+    assert (tmp_path / "code").read_text().strip() == "2"

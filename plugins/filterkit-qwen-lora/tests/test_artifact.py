@@ -192,6 +192,9 @@ def test_weights_are_stored_in_the_precision_asked_for(checkpoint: Callable[[str
     assert load_student(root, SPEC, dtype=torch.float32).network.head.weight.dtype == torch.float32
     _, scores = loaded.network(*loaded.reader.pad(loaded.reader.encode(TEXTS)))
     assert scores.dtype == torch.float32
+    # and without a word, anybody computes in float32, as filterkit does on a CPU
+    [bare] = without_filterkit([(root, None)])
+    np.testing.assert_allclose(bare["batched"], plain_scores(root, TEXTS, tmp_path), atol=1e-4, rtol=0)
 
 
 def test_big_models_are_sharded_and_load(

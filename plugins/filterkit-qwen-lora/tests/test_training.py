@@ -18,6 +18,7 @@ from launching import difference, weights
 from safetensors.torch import load_file, save_file
 
 from filterkit.api import ConfigError, InputError, StoppedEarly, TrainedStudent, TrainJob
+from filterkit.pipeline.train import TrainRequest
 from filterkit.testing.samples import fake_context, make_split, sample_articles, tiny_spec
 
 SPEC = tiny_spec()
@@ -286,3 +287,23 @@ def test_the_plan_needs_no_weights(run: Callable[..., Run]) -> None:
     student = training()
     assert plan["trainable_parameters"] == student.trainable
     assert plan["backbone_parameters"] + plan["head_parameters"] == student.total  # type: ignore[operator]
+
+
+def test_a_training_goes_on_however_its_batches_are_taken(run: Callable[..., Run]) -> None:
+    unbroken, changed = run("unbroken"), run("changed")
+    unbroken()
+    with pytest.raises(StoppedEarly):
+        changed(stop=After(4))
+    changed.events.clear()
+    student = changed(checkpointing=True, micro_batch_tokens=200)
+    assert student.hyperparameters["checkpointing"]
+    assert min(values["step"] for _, values in changed.events) > 4, "it did not begin anew"
+    assert difference(unbroken.folder, changed.folder) < 1e-4
+
+
+def test_options_that_change_nothing_make_no_other_training() -> None:
+    def run_id(**options: Any) -> str:
+        return TrainRequest("qwen-lora", {"base_model": "b", **options}).run_id("data")
+
+    assert run_id(gpu_memory="16GB", checkpointing=True, report_to=["wandb"], checkpoint_minutes=1) == run_id()
+    assert run_id(epochs=4) != run_id()

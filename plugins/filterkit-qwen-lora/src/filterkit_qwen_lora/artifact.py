@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from filterkit_qwen_lora.tokens import Reader
 FORMAT = 1
 ABOUT, HISTOGRAM, ADAPTER, CARD = "student.json", "histogram.safetensors", "adapter", "README.md"
 _SHARD = "4GB"
+_STORED = {str(dtype).removeprefix("torch."): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)}
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def save_student(
         "keep": reading.keep,
         "reads": reads,
         "histogram": bins is not None,
+        "weights": str(dtype).removeprefix("torch."),
     }
     (folder / ABOUT).write_text(json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
@@ -104,10 +107,11 @@ def load_student(folder: Path, spec: FilterSpec, *, dtype: torch.dtype | None = 
         raise ArtifactError(f"is not a readable student ({what})", where=folder, fix="Train it again") from error
 
 
-def merged_state(network: Network) -> dict[str, Tensor]:
+def merged_state(network: Network, store: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> dict[str, Tensor]:
     """The weights with the adapters added in, under the names of a plain model; the network is left as it is.
 
-    What is merged is float32, so that the sum is rounded once, when it is stored.
+    What is merged is float32, so that the sum is rounded once: by `store`, which each is given as soon as it is there,
+    since all of them at once in float32 may not fit.
     """
     layers = {name: part for name, part in network.transformer.named_modules() if isinstance(part, LoraLayer)}
     trained = [name for name, part in network.transformer.named_modules() if isinstance(part, ModulesToSaveWrapper)]
@@ -116,9 +120,9 @@ def merged_state(network: Network) -> dict[str, Tensor]:
         owner, _, leaf = name.rpartition(".")
         if owner.endswith(".base_layer"):
             plain = owner.removesuffix(".base_layer")
-            state[f"{plain}.{leaf}"] = _with_adapter(layers[plain], tensor) if leaf == "weight" else tensor
+            state[f"{plain}.{leaf}"] = store(_with_adapter(layers[plain], tensor) if leaf == "weight" else tensor)
         elif ".lora_" not in f".{name}":
-            state[name] = tensor
+            state[name] = store(tensor)
     for name in trained:
         for key in [key for key in state if key.startswith(f"{name}.")]:
             tensor, rest = state.pop(key), key.removeprefix(f"{name}.")
@@ -137,13 +141,16 @@ def _with_adapter(layer: Any, weight: Tensor) -> Tensor:
 
 def _save_root(folder: Path, network: Network, dtype: torch.dtype) -> None:
     config = copy.deepcopy(network.transformer.config)
-    config.dtype = dtype
     with torch.device("meta"):
         plain = type(network.transformer)(config)
-    state = {name: _to_disk(tensor, dtype) for name, tensor in merged_state(network).items()}
-    plain.load_state_dict(state, assign=True)
+    plain.load_state_dict(merged_state(network, lambda tensor: _to_disk(tensor, dtype)), assign=True)
     plain.tie_weights()
     plain.save_pretrained(folder, max_shard_size=_SHARD)
+    # whatever the weights are stored in, tools compute in float32 unless told otherwise, and so agree with filterkit
+    written = folder / "config.json"
+    facts = json.loads(written.read_text(encoding="utf-8"))
+    facts["dtype"] = "float32"
+    written.write_text(json.dumps(facts, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _save_tokenizer(folder: Path, tokenizer: Any, reads: int) -> None:
@@ -175,9 +182,10 @@ def _to_disk(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _load(folder: Path, facts: dict[str, Any], dtype: torch.dtype | None, device: str) -> Loaded:
+    stored = _STORED[facts["weights"]]
     model, found = AutoModelForSequenceClassification.from_pretrained(
         folder,
-        dtype=dtype or "auto",
+        dtype=dtype or stored,
         local_files_only=True,
         use_safetensors=True,
         output_loading_info=True,
@@ -191,11 +199,10 @@ def _load(folder: Path, facts: dict[str, Any], dtype: torch.dtype | None, device
         raise ValueError("its model has other labels than it says")
     reader = Reader(load_tokenizer(str(folder)), int(facts["reads"]), facts["keep"])
     histogram, bins = _load_histogram(folder, len(names)) if facts["histogram"] else (None, None)
-    stored = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("dtype") or "float32"
     network = Network(model, family_of(model), histogram).eval().requires_grad_(False).to(device)
     if histogram is not None and histogram.linear.in_features != network.head.in_features:
         raise ValueError("its histogram is of another model")
-    return Loaded(network, reader, bins, getattr(torch, stored))
+    return Loaded(network, reader, bins, stored)
 
 
 def _load_histogram(folder: Path, dimensions: int) -> tuple[Histogram, Tensor]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,6 +39,18 @@ class Sizes:
     trainable: int
     multiplied: int
     weight_bytes: int
+
+
+class UnknownFootprintError(Exception):
+    """What this architecture takes cannot be found out without data."""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # models of any origin, run in a way that nobody wrote them for
+        raise UnknownFootprintError(str(error)) from error
 
 
 class Blueprint:
@@ -85,7 +98,7 @@ class Blueprint:
         """Memory of micro-batches whose rows have `tokens` tokens."""
         key = (tokens, checkpointing)
         if key not in self._footprints:
-            with quiet():
+            with quiet(), _told():
                 self._footprints[key] = footprint(
                     lambda config: self._backbone(config, checkpointing),
                     self._on_this_device(self.config),
@@ -109,7 +122,7 @@ class Blueprint:
 
     def _classifier(self, config: Any) -> Any:
         with torch.device("meta"), quiet():
-            return AutoModelForSequenceClassification.from_config(config, dtype=self._dtype)
+            return AutoModelForSequenceClassification.from_config(config, dtype=self._dtype)  # type: ignore[no-untyped-call]
 
     def _model(self, config: Any) -> Any:
         """The model with its adapters; what learns asks for gradients."""

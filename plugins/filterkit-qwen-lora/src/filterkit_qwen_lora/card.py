@@ -163,7 +163,7 @@ def _notes(reads: int, keep: str) -> str:
     text = (
         "A text is its title, an empty line and its content. "
         f"At most {reads:,} tokens are read, which `truncation=True` sees to; without it, a long text is an error or a "
-        'waste. Where the weights are stored in bfloat16, `pipeline(…, dtype="float32")` computes in full precision.'
+        "waste."
     )
     if keep == "head+tail":
         text += (

@@ -36,12 +36,12 @@ class Progress:
     loss: float = 0.0
     rows: int = 0
     seconds: float = 0.0
-    best_value: float | None = None
+    best_value: list[float] | None = None
     best_step: int | None = None
     worse: int = 0
     finished: bool = False
 
-    def end_epoch(self, row: dict[str, float], value: float | None) -> None:
+    def end_epoch(self, row: dict[str, float], value: list[float] | None) -> None:
         """Note an epoch's row of the history, and how good it is; None: by no measure, so that the last is the best."""
         self.history.append(row)
         self.loss, self.rows, self.seconds = 0.0, 0, 0.0

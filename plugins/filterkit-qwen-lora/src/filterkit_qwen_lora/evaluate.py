@@ -33,10 +33,10 @@ def measure(scores: F32, targets: F32, shares: NDArray[np.floating], recall_at: 
     return found
 
 
-def rank_value(measures: dict[str, float], best: str) -> float | None:
-    """The higher the better epoch, by option `best`; None when that measure is undefined (or `best` is "last")."""
+def rank_value(measures: dict[str, float], best: str) -> list[float] | None:
+    """The higher the better epoch, by option `best`, equals by MAE; None when it is undefined (or `best` is "last")."""
     value = measures.get(f"val_{best}")
-    return None if value is None else _BETTER[best] * value
+    return None if value is None else [_BETTER[best] * value, -measures.get("val_mae", 0.0)]
 
 
 def spearman(a: F32, b: F32) -> float:

@@ -7,9 +7,10 @@ from typing import Any
 from filterkit.api import StoppedEarly
 from filterkit_qwen_lora.checkpoints import Checkpoints, Progress
 from filterkit_qwen_lora.conductor import Conductor
-from filterkit_qwen_lora.frozen import STOPPED, Embeddings, train_heads
+from filterkit_qwen_lora.frozen import Embeddings, train_heads
 from filterkit_qwen_lora.loop import Course, FineTuning, load_trained
 from filterkit_qwen_lora.losses import F32
+from filterkit_qwen_lora.options import STOPPED
 from filterkit_qwen_lora.reading import features_of
 from filterkit_qwen_lora.task import Task
 from filterkit_qwen_lora.teaching import Learner
@@ -24,6 +25,9 @@ def fine_tune(task: Task, args: Arguments, start: Progress) -> Progress:
     processes = task.machine.processes
     checkpoints = Checkpoints(task.context.workdir / "checkpoints", task.key)
     progress = checkpoints.latest() or start
+    options = task.options
+    if options.checkpointing is not None or options.micro_batch_tokens or options.gpu_memory:
+        progress.budget, progress.checkpointing = start.budget, start.checkpointing  # as is said now
     processes.wait()  # all have looked before anything is removed
     if processes.first:
         checkpoints.keep({progress.step, progress.best_step})

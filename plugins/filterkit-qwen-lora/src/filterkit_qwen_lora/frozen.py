@@ -25,7 +25,7 @@ from filterkit_qwen_lora.evaluate import rank_value
 from filterkit_qwen_lora.loop import finite_loss, linear_schedule
 from filterkit_qwen_lora.losses import F32, Counted
 from filterkit_qwen_lora.network import Network
-from filterkit_qwen_lora.options import QwenLoraOptions
+from filterkit_qwen_lora.options import STOPPED, QwenLoraOptions
 from filterkit_qwen_lora.processes import Machine
 from filterkit_qwen_lora.reading import Rows, features_of
 from filterkit_qwen_lora.teaching import Judge, answers_of
@@ -34,7 +34,6 @@ from filterkit_qwen_lora.tokens import Reader, Row
 _PIECE = 256
 """Rows of one file of embeddings: what a kill loses at most."""
 _FEATURES = "features"
-STOPPED = "Run the same command again: it goes on where it stopped"
 
 
 class Embeddings:
@@ -103,7 +102,8 @@ def train_heads(
     batches = GlobalBatches([1] * len(x), options.batch_size, seed)
     steps = options.passes * len(batches)
     standard.enter(head)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=options.head_learning_rate, weight_decay=options.weight_decay)
+    rate = options.head_learning_rate * (1.0 if network.histogram else (lesson.high - lesson.low) / 10)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=options.weight_decay)
     schedule = linear_schedule(optimizer, options.warmup, steps)
     progress = Progress()
     while not progress.finished:

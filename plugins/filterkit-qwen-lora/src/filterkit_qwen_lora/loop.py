@@ -117,7 +117,7 @@ class FineTuning(transformers.Trainer):
                 loss = self._gradients(model, inputs)
                 self._untold += loss * len(inputs)
                 self._uncollected += loss * len(inputs)
-                return loss
+                return loss * self.processes.world  # the Trainer's own log takes the mean
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from filterkit_qwen_lora.losses import F32
 from filterkit_qwen_lora.network import Network
-from filterkit_qwen_lora.reading import Rows, features_of
+from filterkit_qwen_lora.reading import features_of
 from filterkit_qwen_lora.ridge import Linear, choose, fit
 from filterkit_qwen_lora.task import Task
 from filterkit_qwen_lora.teaching import answers_of
@@ -24,7 +25,7 @@ def start_plain_head(task: Task) -> None:
     """Fit the plain head to targets on some training articles, where it is the one that learns."""
     if task.network.histogram is not None:
         return
-    rows = _some(task, _START_ROWS)
+    rows = task.train.take(_some(task, _START_ROWS))
     features = features_of(task.network, task.reader, rows.tokens, task.machine)
     fits = _fits(task.network, features, rows.targets, rows.weights)
     _put(task.network, choose(fits, features[:0], rows.targets[:0]))
@@ -38,10 +39,10 @@ def finish_plain_head(task: Task, features: F32 | None = None, val_features: F32
     network = task.network
     if network.histogram is None:
         return
-    rows = task.train
-    if features is None:
-        rows = _some(task, _FINISH_ROWS)
-        features = features_of(network, task.reader, rows.tokens, task.machine)
+    chosen = _some(task, _FINISH_ROWS)
+    rows = task.train.take(chosen)
+    given = None if features is None else features[chosen]
+    features = features_of(network, task.reader, rows.tokens, task.machine) if given is None else given
     if val_features is None:
         val_features = features_of(network, task.reader, task.val.tokens, task.machine)
     with torch.no_grad():
@@ -50,13 +51,12 @@ def finish_plain_head(task: Task, features: F32 | None = None, val_features: F32
     _put(network, choose(_fits(network, features, taught, rows.weights), val_features, task.val.targets))
 
 
-def _some(task: Task, most: int) -> Rows:
-    """At most so many training rows, chosen by the seed."""
-    rows = task.train
-    if len(rows.tokens) <= most:
-        return rows
-    chosen = np.random.default_rng([task.seed, most]).choice(len(rows.tokens), most, replace=False)
-    return rows.take(np.sort(chosen))
+def _some(task: Task, most: int) -> NDArray[np.intp]:
+    """Numbers of at most so many training rows, chosen by the seed."""
+    count = len(task.train.tokens)
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng([task.seed, most]).choice(count, most, replace=False))
 
 
 def _fits(network: Network, features: F32, targets: F32, weights: F32) -> dict[float, Linear]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from filterkit.api import FilterSpec, TrainJob
-from filterkit_qwen_lora.blueprint import Blueprint, Sizes
+from filterkit_qwen_lora.blueprint import Blueprint, Sizes, UnknownFootprintError
 from filterkit_qwen_lora.memory import Decision, Hardware, decide_for, hardware_for
 from filterkit_qwen_lora.options import QwenLoraOptions
 from filterkit_qwen_lora.published import planned_config
@@ -32,10 +32,19 @@ def make_plan(
     blueprint = Blueprint(options, config, bf16=hardware.bf16, cuda=hardware.cuda)
     tokens = spec.input.student.max_tokens
     tokens = min(tokens, blueprint.position_limit or tokens)
-    decision = decide_for(blueprint, tokens, hardware)
-    return {
+    found: Plan = {
         "base_model": f"{options.base_model} ({config.model_type}, {source})",
         **_parameters(blueprint.sizes),
+    }
+    try:
+        return found | _footprint(blueprint, tokens, hardware, job)
+    except UnknownFootprintError:
+        return found | {"memory": "not known of this architecture without data; training tries, and halves its batches"}
+
+
+def _footprint(blueprint: Blueprint, tokens: int, hardware: Hardware, job: TrainJob | None) -> Plan:
+    decision = decide_for(blueprint, tokens, hardware)
+    return {
         **_activations(blueprint, tokens, hardware),
         **_memory(decision, hardware),
         **_what_is_done(blueprint, decision, tokens, hardware),

@@ -76,7 +76,8 @@ def footprint(
         at = [a + (b - a) * (depth - few) for a, b in zip(few_bytes, more_bytes, strict=True)]
         each = (at[1] - at[0]) / (ROWS[1] - ROWS[0])
         lines.append(Line(max(0.0, at[0] - each * ROWS[0]), each))
-    return Footprint(*lines, embedding)
+    saved, forward, backward = lines
+    return Footprint(saved, forward, backward, embedding)
 
 
 def _embeddings(model: nn.Module) -> Iterator[Tensor]:
@@ -175,11 +176,11 @@ def _held(model: nn.Module) -> Iterator[Tensor]:
             yield weight.grad
 
 
-class _LiveBytes(TorchDispatchMode):
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all storages made inside it that are still alive; those of `held` do not count."""
 
     def __init__(self, held: set[int]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._held = held
         self._alive: dict[int, weakref.ref[Any]] = {}

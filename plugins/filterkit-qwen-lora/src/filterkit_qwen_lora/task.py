@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,11 +79,17 @@ def make_task(job: TrainJob, options: QwenLoraOptions, spec: FilterSpec, context
         raise InputError("no article has a known score", where=job.train.path, fix="Label some, or prepare again")
     lesson = _lesson(options, spec)
     network = _network(base, options, spec, job.seed)
-    trainable = _choose_trained(network, options)
+    trainable = _choose_trained(network, options, base.fresh)
     if network.histogram is not None:
         start_histogram(network.histogram, lesson, torch.from_numpy(train.targets))
     embeds = _digest(fingerprint, reader.key, str(machine.bf16))
-    facts = [options.model_dump(mode="json"), spec.target_hash, list(spec.weights), job.seed, embeds]
+    facts = [
+        options.model_dump(mode="json", exclude=set(options.aside)),
+        spec.target_hash,
+        list(spec.weights),
+        job.seed,
+        embeds,
+    ]
     key = _digest(json.dumps(facts, sort_keys=True), *(_content(rows) for rows in (train, val)))
     return Task(
         options=options,
@@ -134,9 +141,21 @@ def _network(base: Base, options: QwenLoraOptions, spec: FilterSpec, seed: int) 
     return network
 
 
-def _choose_trained(network: Network, options: QwenLoraOptions) -> int:
+def _hand_on(network: Network, fresh: Sequence[str]) -> None:
+    """Let layers that the checkpoint lacks, and that will not learn, hand on what they get instead of noise."""
+    with torch.no_grad():
+        for name in fresh:
+            for layer in network.transformer.get_submodule(name).modules():
+                if isinstance(layer, nn.Linear) and layer is not network.head and len(set(layer.weight.shape)) == 1:
+                    nn.init.eye_(layer.weight)
+                    if layer.bias is not None:
+                        nn.init.zeros_(layer.bias)
+
+
+def _choose_trained(network: Network, options: QwenLoraOptions, fresh: Sequence[str]) -> int:
     """Mark what learns by gradients, in float32; count what learns at all, but for the histogram."""
     if options.freeze == "encoder":
+        _hand_on(network, fresh)
         network.model.requires_grad_(False)
         network.head.requires_grad_(True)
     elif options.method == "full":

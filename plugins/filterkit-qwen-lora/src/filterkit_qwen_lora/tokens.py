@@ -17,6 +17,8 @@ Keep = Literal["head", "head+tail"]
 _MOST = 32
 """Characters per token: no tokenizer averages more over a text, and what lies beyond need not be tokenised."""
 _PROBE = "a"
+_PIECE = 256
+"""Texts that are tokenised at once."""
 
 
 class Reader:
@@ -47,8 +49,11 @@ class Reader:
 
     def encode(self, texts: Sequence[str]) -> list[Row]:
         """Token ids, one row per text of any kind, special tokens included; no row is empty."""
-        if not texts:
-            return []
+        # in pieces: what a tokenizer makes of texts not yet cut takes many times what is kept of them
+        pieces = (texts[start : start + _PIECE] for start in range(0, len(texts), _PIECE))
+        return [row for piece in pieces for row in self._encode(piece)]
+
+    def _encode(self, texts: Sequence[str]) -> list[Row]:
         limit = self.max_tokens * _MOST
         bounded = [_cut_text(_clean(text), limit, self.keep) for text in texts]
         found = self.tokenizer(
