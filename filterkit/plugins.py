@@ -203,7 +203,7 @@ class Plugins:
             if older:
                 return PluginError(f"{problem} in {older}", fix=f"A newer one may have it: pip install -U {dist}")
             return PluginError(problem, fix=f"Install it: pip install {dist}")
-        near = get_close_matches(name, names, 1)
+        near = get_close_matches(name, [*names, *KNOWN_DISTS], 1)
         guess = f"Did you mean {near[0]!r}? " if near else ""
         return PluginError(problem, fix=f"{guess}Installed: {', '.join(names) or 'none'}")
 

@@ -25,7 +25,7 @@ from filterkit.pipeline.label import LabelReport, LabelSettings, label, question
 from filterkit.pipeline.pilot import PilotReport, Sample, pilot_report
 from filterkit.pipeline.pricing import Pricing
 from filterkit.pipeline.references import Judge, judged_by_people, label_cost, other_judges
-from filterkit.pipeline.train import Progress, TrainReport, TrainRequest, train, work_folder
+from filterkit.pipeline.train import Progress, TrainReport, TrainRequest, check_free, train, work_folder
 from filterkit.pipeline.validate import Beside, ValidationReport, validate
 from filterkit.plugins import plugins
 from filterkit.records import Article
@@ -220,6 +220,7 @@ def train_job(
     """Train what the sealed job in `path` asks for, with the options of `request`."""
     sealed = read_sealed(path)
     check_runs_here(sealed, request.options, path)
+    check_free(sealed.filter, out)  # before texts are unpacked there
     job = unpack_job(path, job_folder(sealed, out))
     report = train(job.filter, job.data, out, request, stop=stop, progress=progress, begins=begins)
     finished("train", job.filter, {"student": str(out), "student_hash": report.manifest.student_hash})

@@ -73,10 +73,6 @@ def load_data(filter: Filter, folder: Path) -> Data:
     A folder without data.json (splits made elsewhere) is taken at its word. Raises InputError when a split is
     missing, altered or holds nothing usable; ArtifactError when it was prepared for another question.
     """
-    if not folder.is_dir():
-        raise InputError(
-            "there is no such folder", where=folder, fix=f"Make the splits: filterkit prepare {filter.name}"
-        )
     missing = [f"{name}.jsonl" for name in SPLITS if not (folder / f"{name}.jsonl").is_file()]
     if missing:
         raise InputError(

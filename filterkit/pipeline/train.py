@@ -110,7 +110,7 @@ def at_work(filter_name: str, output_dir: Path) -> Iterator[Path]:
     work = work_folder(output_dir)
     with locked(work / "lock", f"the student {output_dir}"):
         restore_folder(output_dir)
-        _check_free(filter_name, output_dir)
+        check_free(filter_name, output_dir)
         yield work
         shutil.rmtree(work, ignore_errors=True)
 
@@ -256,7 +256,7 @@ def _context(filter: Filter, workdir: Path, root: Path, stop: Callable[[], bool]
     return Context(workdir=workdir, secret=environment_secret, emit=emit, stop=stop, root=root)
 
 
-def _check_free(filter_name: str, folder: Path) -> None:
+def check_free(filter_name: str, folder: Path) -> None:
     """ConfigError when publishing here would replace anything but a student of this filter."""
     if not folder.exists() or not any(folder.iterdir()):
         return

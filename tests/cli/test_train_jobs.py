@@ -123,7 +123,7 @@ def test_there_and_back(here: Here) -> None:
     os.chdir(elsewhere)
     done = here(*RUN)
     assert "student trained: away" in done.out
-    assert "filterkit students import away --filter tiny --job job.tar" in done.out
+    assert "filterkit students import away --filter FILTER --job job.tar" in done.out
     assert sorted(p.name for p in elsewhere.iterdir()) == ["away", "job.tar"]
     assert "was there already" in here(*RUN).out
     os.chdir(here.root)

@@ -121,8 +121,6 @@ def test_a_plan_for_the_splits_at_hand(planner: Workspace) -> None:
     before = snapshot(planner.root)
     assert "96 + 12 articles" in planner.ok(*TRAIN, "--plan").stdout
     assert snapshot(planner.root) == before
-    planner.refused(*TRAIN, *DATA, "--plan", says="there is no such folder")
-    (planner / "data").mkdir()
     planner.refused(*TRAIN, *DATA, "--plan", says="train.jsonl is missing")
 
 

@@ -52,6 +52,12 @@ def test_the_hub_s_own_reader_takes_it() -> None:
     assert card.data.license == "apache-2.0"
 
 
+def test_figures_of_another_head_are_not_the_model_s() -> None:
+    card = model_card(SPEC, base_model="bert-base-cased", method="lora", figures={"val_mae": 1.0}, histogram=True)
+    assert "model-index" not in front_of(card)
+    assert "by the second head: mean absolute error 1.000" in card
+
+
 def test_a_folder_is_not_named(tmp_path: Path) -> None:
     base = tmp_path / "secret-place" / "base"
     base.mkdir(parents=True)

@@ -71,12 +71,15 @@ def model_card(
     """The card as Markdown with YAML front matter.
 
     base_model: as the user named it; a folder's path is left out. method: "lora", "full" or "frozen". licence: of the
-    base, None: `base_licence`. figures: {"val_mae": ..., "val_spearman": ...} of the val split. histogram: whether the
-    student has a distribution beside its scores. reads: tokens read at most, None: as the spec says.
+    base, None: `base_licence`. figures: {"val_mae": ..., "val_spearman": ...} of the val split, by filterkit's
+    head. histogram: whether the student has a distribution beside its scores. reads: tokens read at most, None: as the
+    spec says.
     """
     hub_id = base_model if is_hub_id(base_model) else None
     shown = {name: float(value) for name, value in (figures or {}).items() if name in _METRICS}
-    front = _front(spec, hub_id, licence or base_licence(base_model), languages, datasets, shown)
+    # the metadata speaks of the model at the root, and with a histogram the figures are of another head
+    of_root = {} if histogram else shown
+    front = _front(spec, hub_id, licence or base_licence(base_model), languages, datasets, of_root)
     reading = spec.input.student
     parts = [
         f"# {spec.name} {spec.version}",
@@ -93,7 +96,7 @@ def model_card(
         "## How it was made",
         f"The base model, {_code(hub_id) if hub_id else 'a local checkpoint'}, was {_LEARNT[method]}."
         + (_ADAPTER if method == "lora" else ""),
-        _measured(shown),
+        _measured(shown, histogram),
     ]
     return f"---\n{front}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
@@ -172,12 +175,13 @@ def _notes(reads: int, keep: str) -> str:
     return text
 
 
-def _measured(figures: Mapping[str, float]) -> str:
+def _measured(figures: Mapping[str, float], histogram: bool) -> str:
     words = {"val_mae": "mean absolute error", "val_spearman": "rank correlation (Spearman)"}
     if not figures:
         return ""
     shown = " and ".join(f"{words[name]} {value:.3f}" for name, value in figures.items())
-    return f"On the articles held back for validation, uncalibrated: {shown}."
+    head = ", by the second head" if histogram else ""
+    return f"On the articles held back for validation, uncalibrated{head}: {shown}."
 
 
 def _inline(text: str) -> str:
