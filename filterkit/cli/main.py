@@ -116,7 +116,7 @@ def run(args: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        with contextlib.suppress(OSError):
+        with _nobody_may_read():
             error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
@@ -153,8 +153,17 @@ def _say(text: str) -> None:
         from filterkit.contracts.base import redact
 
         text = redact(text)
-    with contextlib.suppress(OSError):  # whoever read stderr went away; the exit code still tells
+    with _nobody_may_read():
         click.echo(text.rstrip("\n"), err=True)
+
+
+@contextlib.contextmanager
+def _nobody_may_read() -> Iterator[None]:
+    """Whoever read stderr may have gone away: the exit code still tells."""
+    try:
+        yield
+    except OSError:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what Python flushes at exit goes nowhere
 
 
 def _show_warnings_as_lines() -> None:

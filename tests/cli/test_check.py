@@ -74,7 +74,7 @@ def test_options_are_checked_against_the_backend_that_is_installed(
 
 
 def test_what_cannot_be_checked_is_a_note_and_no_fault(cli: Any, tmp_path: Path) -> None:
-    more = "oracle: {use: anthropic, model: x}\ntrainer: {use: qwen-lora}\npostfilter: {use: no-such}\n"
+    more = "oracle: {use: anthropic, model: x}\ntrainer: {use: no-such}\npostfilter: {use: no-such}\n"
     make_filter(tmp_path / "f", more + "prefilter:\n  use: my-rules\n")
     result = cli("check", "f")
     assert result.returncode == 0

@@ -145,10 +145,8 @@ def test_the_request_carries_the_question_and_the_row_the_model_that_replied(ben
 
 def test_concurrency_is_used_and_never_exceeded(bench):
     bench.oracle.latency_s = 0.01
-    started = time.monotonic()
     bench.label(articles(200), settings={"concurrency": 10})
     assert bench.oracle.most_in_flight == 10
-    assert time.monotonic() - started < 200 * 0.01 / 3
 
 
 def test_input_is_streamed_not_gathered(bench):
