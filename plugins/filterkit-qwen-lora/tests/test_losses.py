@@ -130,6 +130,8 @@ def test_constant_scores_have_no_rank_correlation() -> None:
 def test_less_error_and_more_correlation_are_better() -> None:
     assert rank_value({"val_mae": 1.0}, "mae") > rank_value({"val_mae": 2.0}, "mae")  # type: ignore[operator]
     assert rank_value({"val_spearman": 0.5}, "spearman") > rank_value({"val_spearman": 0.4}, "spearman")  # type: ignore[operator]
+    worse, better = {"val_recall": 0.5, "val_mae": 2.0}, {"val_recall": 0.5, "val_mae": 1.0}
+    assert rank_value(better, "recall") > rank_value(worse, "recall")  # type: ignore[operator]
     assert rank_value({"val_mae": 1.0}, "last") is None
     assert rank_value({}, "mae") is None
 

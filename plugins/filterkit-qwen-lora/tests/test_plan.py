@@ -14,7 +14,7 @@ from filterkit_qwen_lora.blueprint import Blueprint
 from filterkit_qwen_lora.options import QwenLoraOptions
 from filterkit_qwen_lora.plan import make_plan
 from filterkit_qwen_lora.published import known_bases, planned_config
-from transformers import AutoConfig, AutoModel, BertConfig, Qwen2Config
+from transformers import AutoConfig, AutoModel, BertConfig, Qwen2Config, Qwen3MoeConfig
 
 from filterkit.api import ConfigError, FilterSpec, Split, TrainJob
 
@@ -180,3 +180,25 @@ class TestPublished:
         tiny(tmp_path / "Qwen/Qwen2.5-1.5B", Qwen2Config(hidden_size=32, num_attention_heads=2, num_hidden_layers=1))
         config, source = planned_config("Qwen/Qwen2.5-1.5B", ["a"], revision=None, root=tmp_path)
         assert (config.hidden_size, source) == (32, "its folder")
+
+
+def test_an_architecture_that_cannot_be_run_without_data(spec: FilterSpec, tmp_path: Path) -> None:
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "head_dim": 16,
+    }
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    config = Qwen3MoeConfig(vocab_size=100, num_key_value_heads=2, **sizes, **experts)
+    config.save_pretrained(tmp_path / "base")
+    plan = make_plan(QwenLoraOptions(base_model="base", precision="fp32"), spec, None, root=tmp_path)
+    assert plan["head_parameters"] == 8 * 32
+    assert "not known" in str(plan["memory"])
+
+
+@pytest.mark.parametrize("size", ["16", "0GB", "-1GB", "lots", "9" * 400 + "GB"])
+def test_a_size_that_is_none(size: str) -> None:
+    with pytest.raises(ValueError, match="is no size"):
+        QwenLoraOptions(gpu_memory=size)

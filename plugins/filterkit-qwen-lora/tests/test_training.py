@@ -307,3 +307,8 @@ def test_options_that_change_nothing_make_no_other_training() -> None:
 
     assert run_id(gpu_memory="16GB", checkpointing=True, report_to=["wandb"], checkpoint_minutes=1) == run_id()
     assert run_id(epochs=4) != run_id()
+
+
+def test_what_may_not_fit_is_told_before_it_is_tried(run: Callable[..., Run]) -> None:
+    with pytest.warns(UserWarning, match="may not fit a GPU of 1MB"):
+        run(micro_batch_tokens=None, checkpointing=None, gpu_memory="1MB")()

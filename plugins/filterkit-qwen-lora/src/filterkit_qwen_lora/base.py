@@ -138,6 +138,13 @@ def with_lora(base: Base, *, r: int, alpha: int, dropout: float, seed: int = 0) 
     return model
 
 
+def recompute_activations(model: Any, **options: Any) -> None:
+    """Gradient checkpointing, with further `options` of torch's. Not the reentrant kind, which finds no gradient behind
+    frozen embeddings."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False, **options})
+
+
 def _pad(tokenizer: Any, rows: int, name: str) -> int:
     """The id to pad with, set in the tokenizer too: its own, else another special token that texts do not hold.
 

@@ -14,7 +14,7 @@ import transformers
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from filterkit_qwen_lora.base import Base, with_lora
+from filterkit_qwen_lora.base import Base, recompute_activations, with_lora
 from filterkit_qwen_lora.families import Family, backbone_of, family_of, position_limit
 from filterkit_qwen_lora.network import Network
 from filterkit_qwen_lora.options import QwenLoraOptions
@@ -156,13 +156,6 @@ class Blueprint:
             if hasattr(config, name):
                 setattr(config, name, 0.0)
         return config
-
-
-def recompute_activations(model: Any, **options: Any) -> None:
-    """Gradient checkpointing, with further `options` of torch's. Not the reentrant kind, which finds no gradient behind
-    frozen embeddings."""
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    enable({"use_reentrant": False, **options})
 
 
 def _fresh(model: Any, family: Family) -> tuple[str, ...]:

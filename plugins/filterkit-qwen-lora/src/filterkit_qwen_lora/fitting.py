@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from filterkit.api import StoppedEarly
+from filterkit_qwen_lora.base import recompute_activations
 from filterkit_qwen_lora.checkpoints import Checkpoints, Progress
 from filterkit_qwen_lora.conductor import Conductor
 from filterkit_qwen_lora.frozen import Embeddings, train_heads
@@ -35,7 +34,7 @@ def fine_tune(task: Task, args: Arguments, start: Progress) -> Progress:
     learner = Learner(task.network, task.lesson, task.machine)
     if not progress.finished:
         if progress.checkpointing:
-            _compute_activations_twice(task.network.transformer)
+            recompute_activations(task.network.transformer)
         course = Course(task.options, task.train, task.reader, _rates(task, learner), task.seed, task.context)
         loop = FineTuning(learner, course, args, checkpoints, progress)
         keep_logs_at(loop.callback_handler.callbacks, task.context.root / "runs" / str(args.run_name))
@@ -63,12 +62,6 @@ def train_frozen(task: Task) -> tuple[Progress, F32, F32]:
 def val_features(task: Task) -> F32:
     """What the heads read of the val split. Collective."""
     return features_of(task.network, task.reader, task.val.tokens, task.machine)
-
-
-def _compute_activations_twice(model: Any) -> None:
-    """Gradient checkpointing. Not the reentrant kind, which finds no gradient behind frozen embeddings."""
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
 
 
 def _rates(task: Task, learner: Learner) -> dict[str, float]:
