@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import filterkit
-from filterkit.policy import overall
+from filterkit.overall import overall
 
 ROOT = Path(__file__).parents[1]
 

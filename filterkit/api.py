@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ConfigError,
         Fatal,
         FilterkitError,
+        GateRefused,
         InputError,
         RateLimited,
         Refused,
@@ -42,7 +43,10 @@ if TYPE_CHECKING:
         Veto,
     )
     from filterkit.files import Lock, atomic_write, publish_folder, sha256_file
+    from filterkit.inference import Request, Row, TooLarge, answer_rows, assemble, loads, read_request
     from filterkit.io import read_labelled
+    from filterkit.judging import BaseStudent, Verdict
+    from filterkit.manifest import Manifest, load_manifest
     from filterkit.prompt import fence, sent_text
     from filterkit.records import (
         F32,
@@ -62,8 +66,9 @@ if TYPE_CHECKING:
         Usage,
         Verdicts,
     )
+    from filterkit.shipped import Shipped, identity, read_shipped
     from filterkit.spec import Dimension, FilterSpec, Scale
-    from filterkit.student import load_scorer
+    from filterkit.student import load_scorer, load_student
 
 __all__ = [
     "API",
@@ -72,6 +77,7 @@ __all__ = [
     "ArtifactError",
     "Backend",
     "BackendError",
+    "BaseStudent",
     "Block",
     "ConfigError",
     "Context",
@@ -83,9 +89,11 @@ __all__ = [
     "Fatal",
     "FilterSpec",
     "FilterkitError",
+    "GateRefused",
     "InputError",
     "Label",
     "Lock",
+    "Manifest",
     "Model",
     "Options",
     "Oracle",
@@ -99,27 +107,40 @@ __all__ = [
     "RateLimited",
     "Refused",
     "Reply",
+    "Request",
+    "Row",
     "Scale",
     "Scorer",
     "Shard",
     "ShardResult",
+    "Shipped",
     "SpecError",
     "Split",
     "StoppedEarly",
+    "TooLarge",
     "TrainJob",
     "TrainedStudent",
     "Trainer",
     "Transient",
     "Unreachable",
     "Usage",
+    "Verdict",
     "Verdicts",
     "Veto",
+    "answer_rows",
+    "assemble",
     "atomic_write",
     "fence",
     "hookimpl",
+    "identity",
+    "load_manifest",
     "load_scorer",
+    "load_student",
+    "loads",
     "publish_folder",
     "read_labelled",
+    "read_request",
+    "read_shipped",
     "run_shard",
     "sent_text",
     "sha256_file",
@@ -131,7 +152,7 @@ _HOMES = {
         "Postfilter Prefilter Scorer TrainJob Trainer run_shard"
     ),
     "filterkit.errors": (
-        "ArtifactError BackendError ConfigError Fatal FilterkitError InputError RateLimited "
+        "ArtifactError BackendError ConfigError Fatal FilterkitError GateRefused InputError RateLimited "
         "Refused SpecError StoppedEarly Transient Unreachable Veto"
     ),
     "filterkit.records": (
@@ -142,6 +163,10 @@ _HOMES = {
     "filterkit.files": "Lock atomic_write publish_folder sha256_file",
     "filterkit.prompt": "fence sent_text",
     "filterkit.io": "read_labelled",
-    "filterkit.student": "load_scorer",
+    "filterkit.student": "load_scorer load_student",
+    "filterkit.judging": "BaseStudent Verdict",
+    "filterkit.manifest": "Manifest load_manifest",
+    "filterkit.shipped": "Shipped identity read_shipped",
+    "filterkit.inference": "Request Row TooLarge answer_rows assemble loads read_request",
 }
 __getattr__ = lazy(__name__, {name: home for home, names in _HOMES.items() for name in names.split()})

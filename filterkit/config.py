@@ -18,17 +18,18 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from filterkit.errors import ConfigError
-from filterkit.filters import explain
+from filterkit.explain import Loc, explain
 from filterkit.records import Price
 from filterkit.spec import UPPER_LIMITS, FilterSpec, Gates
-from filterkit.yamlfile import Loc, line_of, load
+from filterkit.yamlfile import line_of, load
 
 FILE_NAME = "filterkit.yaml"
 PREFIX = "FILTERKIT_"
 _SECRET_NAME = re.compile(r"secret|passw|credential|(api|access)_?key|(^|auth_|access_|bearer_|api_|hf_)token$", re.I)
 RESERVED = {"FILTERKIT_DISABLE_PLUGINS", "FILTERKIT_WORKSPACE"}
-KINDS = ("oracle", "trainer", "embedder", "deployer", "executor")
-"""Kinds that a workspace chooses. Pre- and postfilter are the filter's own policy, the model is the artifact's."""
+KINDS = ("oracle", "trainer", "embedder", "deployer", "executor", "remote")
+"""Kinds that a workspace chooses. Pre- and postfilter are the filter's own policy, the model is the artifact's;
+`remote` is the model that scores at an address, which the address chooses where nobody else does."""
 DEFAULT_USE = {"trainer": "lite", "embedder": "static", "deployer": "local", "executor": "local"}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from filterkit.records import Deployment
@@ -24,9 +25,12 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Register(Protocol):
-    """Names one backend: `target` is "package.module:Class"."""
+    """Names one backend: `target` is "package.module:Class".
 
-    def __call__(self, name: str, target: str, *, summary: str = "") -> None: ...
+    `schemes`: for a model that scores elsewhere, how the addresses begin that it reads ("https", "hf").
+    """
+
+    def __call__(self, name: str, target: str, *, summary: str = "", schemes: Sequence[str] = ()) -> None: ...
 
 
 class RegisterPrice(Protocol):

@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError
 
 from filterkit.calibrator import Calibrator, OverallInterval
 from filterkit.errors import ArtifactError, FilterkitError
+from filterkit.explain import explain
 from filterkit.files import inside, read_json, sha256_file, temporary_name, write_json
-from filterkit.filters import explain
 from filterkit.records import Record, canonical_json, sha256_text
 from filterkit.spec import FilterSpec
 
@@ -21,6 +21,9 @@ OWN_FILES = {FILE_NAME, "validation.json", "report.html"}
 """What filterkit itself writes into a student's folder; everything else is the model format's."""
 _HALF_WRITTEN = {temporary_name(name) for name in OWN_FILES}
 """What a killed filterkit may have left there."""
+SHIPPED_FILES = {"deployment.json", "handler.py", "requirements.txt", "README.md", ".gitattributes"}
+SHIPPED_FOLDERS = {"runtime", ".cache"}
+"""What a deployer, or what fetched a shipped student, may have put beside it. It is not part of the student."""
 UNSAFE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".npy", ".npz", ".py", ".so", ".sh"}
 """Files that an artifact may not hold: they are unpickled or run by whoever loads them."""
 
@@ -134,11 +137,16 @@ def student_hash(files: dict[str, FileEntry], target_hash: str, calibrator: Cali
     )
 
 
-def describe_files(folder: Path) -> dict[str, FileEntry]:
-    """Size and hash of every file of the model format. ArtifactError on one that must not be in an artifact."""
+def describe_files(folder: Path, *, shipped: bool = False) -> dict[str, FileEntry]:
+    """Size and hash of every file of the model format. ArtifactError on one that must not be in an artifact.
+
+    shipped: passes over what a deployer may have put beside them.
+    """
     found: dict[str, FileEntry] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if shipped and (name in SHIPPED_FILES or name.partition("/")[0] in SHIPPED_FOLDERS):
+            continue
         if path.is_symlink() or path.suffix.lower() in UNSAFE_SUFFIXES:
             raise ArtifactError(
                 f"{name} may not be part of a student: only safetensors, JSON and text are", where=folder
@@ -204,7 +212,7 @@ def _check_files(manifest: Manifest, folder: Path) -> None:
             raise ArtifactError(
                 f"{name} is damaged or was altered (its SHA-256 is another)", where=folder, fix="Train again"
             )
-    unknown = set(describe_files(folder)) - set(manifest.files)
+    unknown = set(describe_files(folder, shipped=True)) - set(manifest.files)
     if unknown:
         raise ArtifactError(f"{min(unknown)} is not in the manifest", where=folder, fix="Remove it, or train again")
 

@@ -15,10 +15,9 @@ from pydantic_core import to_jsonable_python
 from filterkit.contracts import KINDS, Context
 from filterkit.contracts.base import Backend, Options
 from filterkit.errors import ConfigError, FilterkitError, PluginError
-from filterkit.filters import explain
+from filterkit.explain import Loc, explain
 from filterkit.plugins import Entry, plugins
 from filterkit.spec import FilterSpec
-from filterkit.yamlfile import Loc
 
 _PLAIN_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", NoneType: "null"}
 

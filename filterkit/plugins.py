@@ -50,10 +50,14 @@ KNOWN_DISTS = {
     "hf-sequence-classification": "filterkit-qwen-lora",
     "huggingface": "filterkit-hf",
     "huggingface-endpoint": "filterkit-hf",
+    "huggingface-hub": "filterkit-hf",
     "tiers": "filterkit-postfilter",
     "rules": "filterkit-postfilter",
 }
 """Backends of filterkit's own dists, so that asking for one that is not there says what to install."""
+
+KNOWN_SCHEMES = {"http": "filterkit-hf", "https": "filterkit-hf", "hf": "filterkit-hf"}
+"""Addresses that remote models of filterkit's own dists read."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Entry:
     summary: str
     dist: str
     version: str
+    schemes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,21 @@ class Plugins:
             )
         return _import_backend(claims[0])
 
+    def reader_of(self, address: str) -> str:
+        """The model that scores at an address (https://…, hf://…). PluginError: none, or two claim its scheme."""
+        scheme = address.partition("://")[0].lower()
+        names = [e.name for e in self.entries("model") if scheme in e.schemes]
+        if len(set(names)) > 1:
+            raise PluginError(f"{scheme}:// is read by {' and '.join(names)}", fix="Say which: -O remote.use=NAME")
+        if not names:
+            known = KNOWN_SCHEMES.get(scheme)
+            raise PluginError(
+                f"no model reads addresses that begin with {scheme}://",
+                where=address,
+                fix=f"Install it: pip install {known}" if known else "An address is https://… or hf://owner/name",
+            )
+        return names[0]
+
     def unknown(self, kind: str, name: str, names: Sequence[str]) -> PluginError:
         """The error that says what to do about a name that is not among `names`."""
         problem = f"there is no {kind} {name!r}"
@@ -237,11 +257,17 @@ def _call_register_hooks(module: ModuleType, plugin: Plugin) -> Iterator[Entry]:
         entries: list[Entry] = []
 
         def register(
-            name: str, target: str, *, summary: str = "", kind: str = kind, entries: list[Entry] = entries
+            name: str,
+            target: str,
+            *,
+            summary: str = "",
+            schemes: Sequence[str] = (),
+            kind: str = kind,
+            entries: list[Entry] = entries,
         ) -> None:
             if not name or target.count(":") != 1:
                 raise ValueError(f"register({name!r}, {target!r}): the target must be 'package.module:Class'")
-            entries.append(Entry(kind, name, target, summary, plugin.dist, plugin.version))
+            entries.append(Entry(kind, name, target, summary, plugin.dist, plugin.version, tuple(schemes)))
 
         implementation(register)
         yield from entries

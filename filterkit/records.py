@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
@@ -233,6 +233,11 @@ class Prediction:
     bins: F32 | None = None
     probs: NDArray[np.float16] | None = None
     errors: Mapping[int, str] = field(default_factory=dict)
+
+    def take(self, rows: Sequence[int]) -> Prediction:
+        """Scores and errors of the given rows, in their order."""
+        errors = {at: self.errors[row] for at, row in enumerate(rows) if row in self.errors}
+        return Prediction(self.scores[np.asarray(rows, dtype=np.intp)], errors=errors)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 
 from filterkit.errors import ConfigError
+from filterkit.explain import Loc
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 30
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
-Loc = tuple[str | int, ...]
 Lines = dict[Loc, int]
 """Where each value starts: path of keys and indices -> line, counted from 1."""
 

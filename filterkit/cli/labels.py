@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from filterkit.articles import clean
 from filterkit.cli.common import (
     FILE,
     configure,
@@ -23,7 +24,6 @@ from filterkit.cli.common import (
 )
 from filterkit.cli.labels_files import export_command, import_command
 from filterkit.errors import InputError
-from filterkit.io import clean
 from filterkit.rows import read_rows
 from filterkit.store import Store
 from filterkit.store.merge import Merged, merge

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
 
 from filterkit.contracts.base import Backend, O
@@ -25,6 +25,13 @@ class Scorer(ABC):
     @abstractmethod
     def predict(self, encoded: Any) -> Prediction:
         """Scores of n >= 0 encoded texts, in order. A row does not depend on its batch mates."""
+
+    def verdicts(self, articles: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:
+        """What a remote student answers for whole articles, as `filterkit.inference` writes verdicts, in order.
+
+        None: it gives scores only.
+        """
+        return None
 
     def close(self) -> None:
         """Free memory and connections. May be called twice."""
@@ -50,6 +57,14 @@ class Model(Backend[O]):
         `threads` bounds the CPU threads (None: the library's default); `shared` is a dict in which models of
         one process may keep what they have in common.
         """
+
+    def hashes(self, ref: str) -> dict[str, str] | None:
+        """Relative path -> hex SHA-256 of what is stored at a remote `ref`, from its bytes; None: cannot be asked."""
+        return None
+
+    def usd_per_hour(self, ref: str) -> float | None:
+        """US dollars an hour of what scores at a remote `ref`, asked of its provider; None: unknown."""
+        return None
 
 
 class Embedder(Backend[O]):

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from filterkit.errors import ArtifactError, InputError
+from filterkit.explain import explain
 from filterkit.files import read_json, sha256_file
-from filterkit.filters import Filter, explain
+from filterkit.filters import Filter
 from filterkit.io import Rejects, read_labelled
 from filterkit.manifest import DataInfo
 from filterkit.pipeline.nearby import groups

@@ -19,8 +19,9 @@ from filterkit.metrics.paired import Pair, differences
 from filterkit.metrics.records import Difference, Metrics, Reference, Slice
 from filterkit.metrics.slices import slices_of
 from filterkit.metrics.tiers import Tiers
+from filterkit.overall import overall
 from filterkit.pipeline.gates import ask
-from filterkit.policy import make_postfilter, overall
+from filterkit.policy import make_postfilter
 from filterkit.records import Article
 from filterkit.spec import FilterSpec, Gates
 

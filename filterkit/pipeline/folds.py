@@ -14,10 +14,10 @@ from filterkit.errors import InputError
 from filterkit.files import read_json, write_json
 from filterkit.filters import Filter
 from filterkit.manifest import Manifest
+from filterkit.overall import overall
 from filterkit.pipeline.data import Data, Rows
 from filterkit.pipeline.nearby import deal
 from filterkit.pipeline.train import TrainRequest, learn
-from filterkit.policy import overall
 from filterkit.records import F32, Split
 from filterkit.student import Look, Student
 

@@ -22,8 +22,9 @@ from pydantic import StringConstraints, ValidationError
 
 from filterkit import __version__
 from filterkit.errors import ConfigError, FilterkitError, InputError, PluginError
+from filterkit.explain import explain
 from filterkit.files import sha256_file
-from filterkit.filters import Filter, explain, load_filter
+from filterkit.filters import Filter, load_filter
 from filterkit.manifest import DataInfo, FileEntry
 from filterkit.options import check_options
 from filterkit.pipeline.data import Data, read_split

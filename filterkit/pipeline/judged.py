@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from filterkit.errors import PluginError
 from filterkit.filters import Filter
+from filterkit.overall import overall
 from filterkit.pipeline.data import Data, Rows
-from filterkit.policy import make_postfilter, overall
+from filterkit.policy import make_postfilter
 from filterkit.records import F32
 from filterkit.report.contents import Judged
 from filterkit.spec import FilterSpec

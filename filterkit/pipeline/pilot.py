@@ -13,9 +13,10 @@ import numpy as np
 
 from filterkit.errors import PluginError
 from filterkit.filters import Filter
+from filterkit.overall import overall
 from filterkit.pipeline.estimate import Estimate
 from filterkit.pipeline.pricing import Pricing
-from filterkit.policy import make_postfilter, overall
+from filterkit.policy import make_postfilter
 from filterkit.prompt import sent_text
 from filterkit.records import F32, Article, sha256_text
 from filterkit.spec import FilterSpec

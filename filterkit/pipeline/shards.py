@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from filterkit.articles import to_article
 from filterkit.errors import ArtifactError
 from filterkit.files import atomic_write, write_json
 from filterkit.filters import load_filter
-from filterkit.io import to_article
 from filterkit.records import Article, Record, Shard, ShardResult
 from filterkit.rows import Row, compress, dump_line, numbered, open_bytes, read_rows
 from filterkit.spec import Choice

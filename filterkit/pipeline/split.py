@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterkit.errors import PluginError
+from filterkit.overall import overall
 from filterkit.pipeline.nearby import deal
-from filterkit.policy import make_postfilter, overall
+from filterkit.policy import make_postfilter
 from filterkit.records import F32
 from filterkit.spec import FilterSpec
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filterkit.articles import clean, to_article
 from filterkit.errors import ConfigError
-from filterkit.io import Rejects, clean, expand, to_article, to_label
+from filterkit.io import Rejects, expand, to_label
 from filterkit.prompt import sent_text
 from filterkit.records import Article, Label, sha256_text
 from filterkit.rows import read_rows

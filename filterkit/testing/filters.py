@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from filterkit.contracts import Postfilter, Prefilter
-from filterkit.policy import overall as weighted_overall
+from filterkit.overall import overall as weighted_overall
 from filterkit.records import F32, Article, Block, Pass, Verdicts
 from filterkit.spec import FilterSpec
 from filterkit.testing.base import BackendContract

@@ -6,13 +6,15 @@ import filterkit
 import filterkit.api
 
 API = [
-    "API", "Article", "ArtifactError", "Backend", "BackendError", "Block", "ConfigError", "Context", "Deployer",
-    "Deployment", "Dimension", "Embedder", "Executor", "F32", "Fatal", "FilterSpec", "FilterkitError", "InputError",
-    "Label", "Lock", "Model", "Options", "Oracle", "OracleOptions", "OracleRequest", "Pass", "Postfilter",
-    "Prediction", "Prefilter", "Price", "RateLimited", "Refused", "Reply", "Scale", "Scorer", "Shard", "ShardResult",
-    "SpecError", "Split", "StoppedEarly", "TrainJob", "TrainedStudent", "Trainer", "Transient", "Unreachable",
-    "Usage", "Verdicts", "Veto", "atomic_write", "fence", "hookimpl", "load_scorer", "publish_folder",
-    "read_labelled", "run_shard", "sent_text", "sha256_file",
+    "API", "Article", "ArtifactError", "Backend", "BackendError", "BaseStudent", "Block", "ConfigError", "Context",
+    "Deployer", "Deployment", "Dimension", "Embedder", "Executor", "F32", "Fatal", "FilterSpec", "FilterkitError",
+    "GateRefused", "InputError", "Label", "Lock", "Manifest", "Model", "Options", "Oracle", "OracleOptions",
+    "OracleRequest", "Pass", "Postfilter", "Prediction", "Prefilter", "Price", "RateLimited", "Refused", "Reply",
+    "Request", "Row", "Scale", "Scorer", "Shard", "ShardResult", "Shipped", "SpecError", "Split", "StoppedEarly",
+    "TooLarge", "TrainJob", "TrainedStudent", "Trainer", "Transient", "Unreachable", "Usage", "Verdict", "Verdicts",
+    "Veto", "answer_rows", "assemble", "atomic_write", "fence", "hookimpl", "identity", "load_manifest",
+    "load_scorer", "load_student", "loads", "publish_folder", "read_labelled", "read_request", "read_shipped",
+    "run_shard", "sent_text", "sha256_file",
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from filterkit.filters import explain
+from filterkit.explain import explain
 from filterkit.prompt import request_hash
 from filterkit.spec import Choice, FilterSpec, problems
 

@@ -13,13 +13,13 @@ from helpers import FILTER, Workspace, unlabelled, write_filter
 
 import filterkit
 from filterkit import forced
+from filterkit.articles import to_article
 from filterkit.calibrator import Calibrator, DimensionMap, OverallInterval, Spread
 from filterkit.contracts import Context, Options, Postfilter
-from filterkit.io import to_article
 from filterkit.look import Look
 from filterkit.manifest import Forced, save_manifest
 from filterkit.options import make_backend
-from filterkit.policy import overall
+from filterkit.overall import overall
 from filterkit.records import F32, Article, Verdicts
 from filterkit.spec import FilterSpec
 from filterkit.student import Student

@@ -15,8 +15,9 @@ from filterkit.errors import PluginError
 from filterkit.metrics.bootstrap import F64, FEWEST, Resamples
 from filterkit.metrics.measure import measure
 from filterkit.metrics.records import DimensionMetrics, Interval, Metrics
+from filterkit.overall import overall
 from filterkit.pipeline.compare.judges import Judge
-from filterkit.policy import make_postfilter, overall
+from filterkit.policy import make_postfilter
 from filterkit.spec import FilterSpec
 
 FEW = 20

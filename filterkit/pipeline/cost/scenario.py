@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from filterkit.errors import ConfigError
-from filterkit.filters import at_line, explain
+from filterkit.explain import explain
+from filterkit.filters import at_line
 from filterkit.yamlfile import load
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"

@@ -7,7 +7,7 @@ import pytest
 from helpers import labelled
 from sklearn.metrics import cohen_kappa_score
 
-from filterkit.io import to_article
+from filterkit.articles import to_article
 from filterkit.metrics.bootstrap import Resamples
 from filterkit.pipeline.compare.agreement import _TierFigures, cohens_kappa
 from filterkit.pipeline.compare.draw import draw, sent_hash

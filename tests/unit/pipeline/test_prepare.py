@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from helpers import FILTER, labelled, read_jsonl, words, write_filter
 
+from filterkit.articles import to_article
 from filterkit.errors import ConfigError, InputError
 from filterkit.filters import Filter, load_filter
-from filterkit.io import to_article, to_label
+from filterkit.io import to_label
 from filterkit.pipeline.data import SPLITS, load_data
 from filterkit.pipeline.prepare import PrepareReport, prepare
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from helpers import FILTER, words, write_filter
 
+from filterkit.articles import to_article
 from filterkit.errors import InputError
 from filterkit.filters import load_filter
-from filterkit.io import to_article, to_label
+from filterkit.io import to_label
 from filterkit.pipeline.audit import Audit, Finding, audit
 from filterkit.spec import FilterSpec
 

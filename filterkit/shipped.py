@@ -1,0 +1,46 @@
+"""deployment.json: what a deployer writes beside a student that it ships, and the check that it tells the truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from filterkit.errors import ArtifactError
+from filterkit.explain import explain
+from filterkit.records import Record, canonical_json, sha256_text
+
+FILE_NAME = "deployment.json"
+
+
+class Shipped(Record):
+    """A published copy. files: relative path -> hex SHA-256 of every file but this one; `id` follows from them."""
+
+    id: str
+    student_hash: str
+    filter: str
+    version: str
+    files: dict[str, str]
+    at: datetime
+
+
+def identity(student_hash: str, files: Mapping[str, str]) -> str:
+    """Id of a copy, 16 hex digits. A student that was validated again has the same hash and another manifest: another
+    copy."""
+    return sha256_text(canonical_json([student_hash, dict(files)]))[:16]
+
+
+def read_shipped(data: bytes, where: Path | str) -> Shipped:
+    """The deployment.json whose bytes these are. ArtifactError when it is damaged, or its id is of other files."""
+    try:
+        shipped = Shipped.model_validate(json.loads(data))
+    except ValidationError as error:
+        raise ArtifactError(f"is not a valid {FILE_NAME} ({explain(error)[0][1]})", where=where) from error
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"is not a valid {FILE_NAME} (no JSON)", where=where) from error
+    if shipped.id != identity(shipped.student_hash, shipped.files):
+        raise ArtifactError(f"was altered: the id in {FILE_NAME} is of other files", where=where, fix="Deploy again")
+    return shipped
