@@ -54,7 +54,7 @@ class Request:
 def loads(body: bytes) -> Any:
     """JSON that anybody sent. InputError: it is none, it is nested without end, or holds NaN or Infinity."""
     try:
-        return json.loads(body, parse_constant=_refuse)
+        return json.loads(body.decode(), parse_constant=_refuse)
     except UnicodeDecodeError as error:
         raise InputError("the body is not UTF-8") from error
     except RecursionError as error:

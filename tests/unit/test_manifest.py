@@ -44,6 +44,19 @@ def test_what_filterkit_itself_writes_is_no_weight(ready: Workspace) -> None:
     load_manifest(folder)
 
 
+def test_what_a_deployer_put_beside_it_is_not_part_of_it(ready: Workspace) -> None:
+    folder = ready / "student"
+    for name in ("handler.py", "README.md", ".gitattributes", "deployment.json", "runtime/a/b.py", ".cache/x/y.lock"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    load_manifest(folder)
+    with pytest.raises(ArtifactError, match="may not be part"):
+        describe_files(folder)  # but a trainer may not make it
+    (folder / "helper.py").touch()
+    with pytest.raises(ArtifactError, match="helper"):
+        load_manifest(folder)
+
+
 @pytest.mark.parametrize("name", ["w.pkl", "W.PT", "x/model.bin", "a.npy", "h.py", "lib.so"])
 def test_what_is_unpickled_or_run_may_not_be_in_it(ready: Workspace, name: str) -> None:
     path = ready / "student" / name

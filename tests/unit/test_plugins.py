@@ -227,6 +227,15 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KNOWN_DISTS, "acme", "filterkit-acme")
 
 
+def test_an_address_is_read_by_the_model_that_says_so(local_site: Any) -> None:
+    source = registers("model", "acme", BACKENDS["model"]).replace("summary='a test'", "schemes=('acme', 'acmes')")
+    local_site.add("acme-kit", plugin=source)
+    assert load_quietly().reader_of("ACMES://there") == "acme"
+    local_site.add("other-kit", plugin=source.replace("'acme', 'filter", "'other', 'filter"))
+    with pytest.raises(PluginError, match=r"acme and other.*remote\.use"):
+        load_quietly().reader_of("acme://there")
+
+
 @pytest.mark.usefixtures("known")
 def test_a_known_backend_that_is_not_there_says_what_to_install() -> None:
     with pytest.raises(PluginError, match="pip install filterkit-acme"):

@@ -16,6 +16,8 @@ from filterkit import forced
 from filterkit.articles import to_article
 from filterkit.calibrator import Calibrator, DimensionMap, OverallInterval, Spread
 from filterkit.contracts import Context, Options, Postfilter
+from filterkit.errors import FilterkitError
+from filterkit.judging import as_article
 from filterkit.look import Look
 from filterkit.manifest import Forced, save_manifest
 from filterkit.options import make_backend
@@ -55,6 +57,59 @@ def test_a_batch_changes_nothing(student: Student) -> None:
     assert one_by_one == [v.to_dict() for v in student.judge(ROWS[:20])]
     assert list(student.judge([])) == []
     assert student.score([]).shape == (0, 3)
+
+
+REMOTE = """
+import numpy as np
+from filterkit.api import Model, Prediction, Scorer, hookimpl
+
+class There(Scorer):
+    def __init__(self, ref, d): self.ref, self.d = ref, d
+    def predict(self, encoded):
+        return Prediction(np.full((len(encoded), self.d), float(self.ref.rpartition("/")[2]), dtype=np.float32))
+
+class Elsewhere(Model):
+    remote = True
+    def load(self, ref, *, device="auto", threads=None, shared=None): return There(ref, len(self.spec.names))
+
+@hookimpl
+def register_models(register):
+    register("elsewhere", "fk_elsewhere.plugin:Elsewhere", schemes=("toy",))
+"""
+
+
+def test_what_was_read_is_judged_as_by_judge(student: Student) -> None:
+    given = [*ROWS[:5], {"content": "unscorable words"}, {"title": "no content"}, ROWS[6]]
+    articles = [as_article(one) for one in given]
+    read = student.read(articles)
+    assert [v.to_dict() for v in student.verdicts(articles, read)] == [v.to_dict() for v in student.judge(given)]
+
+
+def test_scores_from_elsewhere_are_calibrated_and_judged_here(ready: Workspace, toys: None, local_site: Any) -> None:
+    local_site.add("fk-elsewhere", plugin=REMOTE)
+    here = filterkit.load_student(ready / "student", ready.filter)
+    away = filterkit.load_student(ready / "student", ready.filter, remote="toy://host/3")
+    assert (away.read([to_article(ROWS[0])]).scores == 3.0).all()
+    expected = here.calibrate(np.full((1, 3), 3.0, dtype=np.float32))
+    assert (away.score(ROWS[:1]) == expected).all()
+    (ready / "student" / "toy.json").unlink()
+    filterkit.load_student(ready / "student", ready.filter, remote="toy://host/3")  # needs no weights here
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "error"),
+    [
+        ("gopher://x", {}, "no model reads addresses that begin with gopher://"),
+        ("toy://host/3", {"use": "toy"}, "reads folders"),
+        ("toy://host/3", {"colour": "red"}, "colour"),
+    ],
+)
+def test_an_address_that_nobody_reads(
+    ready: Workspace, toys: None, local_site: Any, address: str, options: dict[str, Any], error: str
+) -> None:
+    local_site.add("fk-elsewhere", plugin=REMOTE)
+    with pytest.raises(FilterkitError, match=error):
+        filterkit.load_student(ready / "student", ready.filter, remote=address, remote_options=options)
 
 
 BAD: list[Any] = [

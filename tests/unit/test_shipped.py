@@ -1,0 +1,45 @@
+"""deployment.json: its id follows from what it lists, so that nothing in it can be changed alone."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from filterkit.errors import ArtifactError
+from filterkit.shipped import Shipped, identity, read_shipped
+
+FILES = {"filterkit.json": "a" * 64, "handler.py": "b" * 64}
+SHIPPED = Shipped(
+    id=identity("s" * 64, FILES),
+    student_hash="s" * 64,
+    filter="news",
+    version="1",
+    files=FILES,
+    at=datetime(2026, 1, 31, tzinfo=UTC),
+)
+
+
+def test_what_was_written_is_read() -> None:
+    assert read_shipped(SHIPPED.model_dump_json().encode(), "here") == SHIPPED
+
+
+def test_the_id_depends_on_every_file_and_not_on_their_order() -> None:
+    assert identity("s" * 64, dict(reversed(FILES.items()))) == SHIPPED.id
+    assert identity("t" * 64, FILES) != SHIPPED.id
+    assert identity("s" * 64, {**FILES, "handler.py": "c" * 64}) != SHIPPED.id
+    assert identity("s" * 64, {"filterkit.json": "a" * 64}) != SHIPPED.id
+
+
+@pytest.mark.parametrize("change", [{"student_hash": "t" * 64}, {"files": {"handler.py": "c" * 64}}, {"id": "0" * 16}])
+def test_an_altered_one_is_refused(change: dict[str, object]) -> None:
+    data = {**SHIPPED.model_dump(mode="json"), **change}
+    with pytest.raises(ArtifactError, match="of other files"):
+        read_shipped(json.dumps(data).encode(), "there")
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b"[" * 100_000, b'{"id": 3}'])
+def test_what_is_none_is_refused(data: bytes) -> None:
+    with pytest.raises(ArtifactError, match=r"deployment\.json"):
+        read_shipped(data, "there")
