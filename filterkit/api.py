@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         FilterkitError,
         GateRefused,
         InputError,
+        PluginError,
         RateLimited,
         Refused,
         SpecError,
@@ -43,10 +44,12 @@ if TYPE_CHECKING:
         Veto,
     )
     from filterkit.files import Lock, atomic_write, publish_folder, sha256_file
+    from filterkit.forced import tell_forced
     from filterkit.inference import Request, Row, TooLarge, answer_rows, assemble, loads, read_request
     from filterkit.io import read_labelled
     from filterkit.judging import BaseStudent, Verdict
     from filterkit.manifest import Manifest, load_manifest
+    from filterkit.plugins import target_of
     from filterkit.prompt import fence, sent_text
     from filterkit.records import (
         F32,
@@ -100,6 +103,7 @@ __all__ = [
     "OracleOptions",
     "OracleRequest",
     "Pass",
+    "PluginError",
     "Postfilter",
     "Prediction",
     "Prefilter",
@@ -144,6 +148,8 @@ __all__ = [
     "run_shard",
     "sent_text",
     "sha256_file",
+    "target_of",
+    "tell_forced",
 ]
 
 _HOMES = {
@@ -152,7 +158,7 @@ _HOMES = {
         "Postfilter Prefilter Scorer TrainJob Trainer run_shard"
     ),
     "filterkit.errors": (
-        "ArtifactError BackendError ConfigError Fatal FilterkitError GateRefused InputError RateLimited "
+        "ArtifactError BackendError ConfigError Fatal FilterkitError GateRefused InputError PluginError RateLimited "
         "Refused SpecError StoppedEarly Transient Unreachable Veto"
     ),
     "filterkit.records": (
@@ -161,6 +167,8 @@ _HOMES = {
     ),
     "filterkit.spec": "Dimension FilterSpec Scale",
     "filterkit.files": "Lock atomic_write publish_folder sha256_file",
+    "filterkit.forced": "tell_forced",
+    "filterkit.plugins": "target_of",
     "filterkit.prompt": "fence sent_text",
     "filterkit.io": "read_labelled",
     "filterkit.student": "load_scorer load_student",

@@ -22,8 +22,9 @@ OWN_FILES = {FILE_NAME, "validation.json", "report.html"}
 _HALF_WRITTEN = {temporary_name(name) for name in OWN_FILES}
 """What a killed filterkit may have left there."""
 SHIPPED_FILES = {"deployment.json", "handler.py", "requirements.txt", "README.md", ".gitattributes"}
-SHIPPED_FOLDERS = {"runtime", ".cache"}
-"""What a deployer, or what fetched a shipped student, may have put beside it. It is not part of the student."""
+SHIPPED_FOLDERS = {"runtime", ".cache", "__pycache__"}
+"""What a deployer, what fetched a shipped student, or running its handler.py may have put beside it. It is not part of
+the student."""
 UNSAFE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".npy", ".npz", ".py", ".so", ".sh"}
 """Files that an artifact may not hold: they are unpickled or run by whoever loads them."""
 

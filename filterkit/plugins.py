@@ -185,6 +185,10 @@ class Plugins:
 
     def load(self, kind: str, name: str) -> type[Backend[Any]]:
         """The class of a backend. PluginError: unknown, claimed twice, not importable, not of this kind or contract."""
+        return _import_backend(self.entry(kind, name))
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """The one backend of a name. PluginError: unknown, or claimed twice."""
         claims = self.claims(kind, name)
         if not claims:
             raise self.unknown(kind, name, self.names(kind))
@@ -193,7 +197,7 @@ class Plugins:
             raise PluginError(
                 f"{kind} {name!r} is claimed by {both}", fix=f"Uninstall one, or switch it off with {DISABLE}=NAME"
             )
-        return _import_backend(claims[0])
+        return claims[0]
 
     def reader_of(self, address: str) -> str:
         """The model that scores at an address (https://…, hf://…). PluginError: none, or two claim its scheme."""
@@ -360,3 +364,8 @@ def plugins() -> Plugins:
     if _plugins is None:
         _plugins = Plugins()
     return _plugins
+
+
+def target_of(kind: str, name: str) -> str:
+    """Where the class of a backend lives, as "package.module:Class". PluginError: unknown, or claimed twice."""
+    return plugins().entry(kind, name).target

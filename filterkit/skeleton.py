@@ -16,6 +16,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 SUFFIX = ".tmpl"
 """Ends every template's name, so that nothing takes a template for what it becomes."""
 WORKSPACE_FOLDERS = ("datasets", "filters", "students", "sandbox")
+CI_HOSTS = ("github",)
+"""Hosts of repositories that there is a workflow for, each in the template of its name."""
 PLUGIN_KINDS = ("oracle", "trainer", "embedder", "deployer", "prefilter", "postfilter", "executor")
 """Kinds of plugin there is a skeleton for; the trainer's brings the model that reads its students."""
 
@@ -23,14 +25,17 @@ _FILTER_NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 _BACKEND_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
-def make_workspace(root: Path) -> tuple[list[Path], list[Path]]:
-    """Make what is missing of a workspace; what was made, and what was there and is left as it is."""
+def make_workspace(root: Path, ci: str | None = None) -> tuple[list[Path], list[Path]]:
+    """Make what is missing of a workspace; what was made, and what was there and is left as it is.
+
+    ci: one of CI_HOSTS, whose workflow is made too.
+    """
     made: list[Path] = []
     kept: list[Path] = []
     for folder in (root / name for name in WORKSPACE_FOLDERS):
         (kept if folder.is_dir() else made).append(folder)
         _make_folder(folder)
-    for path, text in _render(["workspace"], root, {}).items():
+    for path, text in _render(["workspace", *([ci] if ci else [])], root, {}).items():
         if path.exists():
             kept.append(path)
         else:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from helpers import Workspace, dist
+from helpers import Inside, Workspace, dist
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -127,3 +127,24 @@ def ready(tmp_path: Path, toy_site: Path, _validated: Path) -> Workspace:
     """A workspace of its own with labels.jsonl, data/ and a validated student/."""
     shutil.copytree(_validated, tmp_path / "workspace")
     return Workspace(tmp_path / "workspace", toy_site)
+
+
+@pytest.fixture(scope="session")
+def _two_students(tmp_path_factory: pytest.TempPathFactory, toy_site: Path, _validated: Path) -> Path:
+    root = tmp_path_factory.mktemp("two") / "workspace"
+    shutil.copytree(_validated, root)
+    workspace = Workspace(root, toy_site)
+    workspace.ok("prepare", "tiny/v1", "--labels", "labels.jsonl", "--output-dir", "data2", "--seed", "7")
+    workspace.ok("train", "tiny/v1", "--data-dir", "data2", "--output-dir", "second")
+    workspace.ok("validate", "tiny/v1", "--data-dir", "data2", "--student", "second")
+    return root
+
+
+@pytest.fixture
+def two(
+    tmp_path: Path, _two_students: Path, toys: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Inside:
+    """The command line in a workspace with two validated students, student/ and second/."""
+    shutil.copytree(_two_students, tmp_path / "workspace")
+    monkeypatch.chdir(tmp_path / "workspace")
+    return Inside(tmp_path / "workspace", capsys)

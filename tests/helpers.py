@@ -7,10 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+
+from filterkit.cli.main import run
 
 TOYS = Path(__file__).parent / "toys"
 
@@ -36,7 +40,7 @@ def dist(site: Path) -> Path:
     package.mkdir(parents=True)
     info.mkdir()
     (package / "__init__.py").touch()
-    for name in ("plugin.py", "toys.py"):
+    for name in ("plugin.py", "toys.py", "remote.py"):
         (package / name).write_bytes((TOYS / name).read_bytes())
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fk-toys\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[filterkit]\ntoys = fk_toys.plugin\n")
@@ -97,6 +101,32 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def command(*arguments: object) -> list[str]:
     """The command line, as a process is started with it."""
     return [sys.executable, "-c", "from filterkit.cli.main import main; main()", *map(str, arguments)]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Inside:
+    """The command line in this process, standing in a workspace."""
+
+    root: Path
+    capture: pytest.CaptureFixture[str]
+
+    def __truediv__(self, name: str) -> Path:
+        return self.root / name
+
+    def __call__(self, *arguments: object, code: int = 0) -> Said:
+        self.capture.readouterr()
+        said = Said(run(list(map(str, arguments))), *self.capture.readouterr())
+        assert said.code == code, said
+        return said
 
 
 class Workspace:

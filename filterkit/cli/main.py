@@ -31,11 +31,17 @@ COMMANDS = {
     "students": "Take students home that were trained elsewhere.",
     "validate": "Hold a student against the oracle, ask the gates, and write report.html into its folder.",
     "deploy": "Ship a student that passed its gates, and verify what was shipped.",
+    "deployments": "List what was deployed and what is live, and say where records and target disagree.",
+    "rollback": "Put an earlier deployment live again, verified as it was when it was deployed.",
+    "verify": "Prove that a copy, an endpoint or a server answers as a student does, and how fast.",
     "score": "Judge new articles with trained students.",
     "cost": "Compute what labelling, training and serving cost, against asking the oracle for everything.",
     "run": "label, audit, prepare, train, validate, deploy: each step goes on where it stopped.",
 }
 """Command -> its line in the help, in the order of the work. Each lives in the module of its name."""
+
+ELSEWHERE = {"serve": "filterkit-serve"}
+"""Commands of filterkit's own dists, so that calling one that is not there says what to install."""
 
 INTERRUPTED, BUG = 130, 70
 PIPE_CLOSED = 141
@@ -69,6 +75,9 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
+            if args[0] in ELSEWHERE:
+                dist = ELSEWHERE[args[0]]
+                raise click.UsageError(f"{args[0]!r} is a command of {dist}: pip install {dist}", ctx) from None
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], self.list_commands(ctx), 1)

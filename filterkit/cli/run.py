@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from filterkit.cli import audit as audit_command
+from filterkit.cli import deploy as deploy_command
 from filterkit.cli import label as label_command
 from filterkit.cli import prepare as prepare_command
 from filterkit.cli import validate as validate_command
@@ -125,8 +127,10 @@ def command(
         if not as_json:
             validate_command.show(validated)
     try:
-        done["deploy"] = deploy_student(filter, config, student).to_dict()
-        say(f"deploy\nlive: {done['deploy']['deployment']['id']} at {done['deploy']['deployment']['target']}")
+        say("deploy")
+        say_plan = _silent if as_json else deploy_command.say_plan
+        done["deploy"] = deploy_student(filter, config, student, say=say_plan).to_dict()
+        say(f"live: {done['deploy']['deployment']['id']} at {done['deploy']['deployment']['target']}")
     except GateRefused as refusal:
         done["deploy"] = {"refused": str(refusal)}
         if not as_json:
@@ -138,5 +142,5 @@ def command(
     return 3 if labels.failed or rejects.count else 0
 
 
-def _silent(_: str) -> None:
+def _silent(_: str | Sequence[str]) -> None:
     """JSON is printed once, at the end."""

@@ -38,6 +38,14 @@ from filterkit.pipeline.score import Progress, ScoreReport, score
 )
 @click.option("--output", required=True, type=FILE, help="Where the verdicts go (.jsonl, .jsonl.gz, .jsonl.zst).")
 @click.option("--fields", metavar="OURS=THEIRS,…", help="Which columns hold what: content=text,id=url.")
+@click.option(
+    "--remote",
+    "remotes",
+    multiple=True,
+    metavar="URL",
+    help="The endpoint or server (https://…) that scores in the student's place, one per filter; the student's folder "
+    "calibrates. -O remote.KEY=VALUE sets how it is asked.",
+)
 @backend_options("executor")
 @click.option("--device", default="auto", show_default=True, help="Where the student runs: auto, cpu, cuda …")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of a worker.")
@@ -51,6 +59,7 @@ def command(
     files: tuple[str, ...],
     output: Path,
     fields: str | None,
+    remotes: tuple[str, ...],
     executor: str | None,
     options: tuple[str, ...],
     device: str,
@@ -65,6 +74,8 @@ def command(
         raise click.UsageError("name at least one filter")
     if students and len(students) != len(filters):
         raise click.UsageError(f"{len(filters)} filters need as many --student, not {len(students)}")
+    if remotes and len(remotes) != len(filters):
+        raise click.UsageError(f"{len(filters)} filters need as many --remote, not {len(remotes)}")
     config = configure(None, workspace, "executor", executor, options)
     folders = students or tuple(_student_of(config, f) for f in filters)
     with Stop() as stop:
@@ -76,6 +87,8 @@ def command(
             fields=parse_fields(fields),
             device=device,
             threads=threads,
+            remotes=remotes,
+            remote_options=config.backends.get("remote", {}),
             restart=restart,
             progress=progress_line(),
             stop=stop,

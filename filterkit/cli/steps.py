@@ -13,12 +13,11 @@ from filterkit.config import Config
 from filterkit.contracts import Context, Oracle
 from filterkit.contracts.base import environment_secret
 from filterkit.errors import ConfigError
-from filterkit.files import write_json
 from filterkit.filters import Filter
 from filterkit.io import Rejects, expand, refuse_to_overwrite, rejects_name
 from filterkit.options import check_options, make_backend
 from filterkit.pipeline.data import Data, Rows, load_data
-from filterkit.pipeline.deploy import DeployReport, deploy
+from filterkit.pipeline.deploy import DeployPlan, DeployReport, deploy, plan_deployment
 from filterkit.pipeline.estimate import Estimate, Older, estimate, older_labels
 from filterkit.pipeline.jobs import SealedJob, check_runs_here, read_sealed, unpack_job
 from filterkit.pipeline.label import LabelReport, LabelSettings, label, question_of
@@ -29,6 +28,7 @@ from filterkit.pipeline.train import Progress, TrainReport, TrainRequest, check_
 from filterkit.pipeline.validate import Beside, ValidationReport, validate
 from filterkit.plugins import plugins
 from filterkit.records import Article
+from filterkit.spec import Gates
 from filterkit.store import Question, Spent, Store
 
 
@@ -278,18 +278,37 @@ def _beside(filter: Filter, data: Data, against: Path | None, people: Sequence[s
     return Beside(against, judges, cost)
 
 
-def deploy_student(filter: Filter, config: Config, student: Path, *, force: str | None = None) -> DeployReport:
-    """Ship the student with the configured deployer, and note it in the workspace. Loosened gates are warned of."""
+def deploy_student(
+    filter: Filter,
+    config: Config,
+    student: Path,
+    *,
+    force: str | None = None,
+    say: Callable[[Sequence[str]], None] = lambda _: None,
+) -> DeployReport:
+    """Ship the student with the configured deployer. Loosened gates are warned of; `say` gets the plan."""
     name, options = config.backend("deployer")
-    gates, looser = config.gates(filter.spec)
-    for words in looser:
-        warnings.warn(words, stacklevel=2)
-    report = deploy(filter, student, name, options, context(config, f"deployer-{name}"), gates=gates, force=force)
-    forced = report.forced.model_dump(mode="json") if report.forced else None
-    record = {**report.deployment.model_dump(mode="json"), "forced": forced}
-    write_json(work_dir(config, "deployments") / f"{record['at'].replace(':', '')}-{filter.name}.json", record)
+    gates = _gates_in_force(filter, config)
+    given = context(config, f"deployer-{name}")
+    report = deploy(filter, student, name, options, given, gates=gates, force=force, say=say)
     finished("deploy", filter, report.to_dict())
     return report
+
+
+def plan_student(filter: Filter, config: Config, student: Path, *, force: str | None = None) -> DeployPlan:
+    """What shipping the student with the configured deployer would do."""
+    name, options = config.backend("deployer")
+    gates = _gates_in_force(filter, config)
+    return plan_deployment(
+        filter, student, name, options, context(config, f"deployer-{name}"), gates=gates, force=force
+    )
+
+
+def _gates_in_force(filter: Filter, config: Config) -> Gates:
+    gates, looser = config.gates(filter.spec)
+    for words in looser:
+        warnings.warn(words, stacklevel=3)
+    return gates
 
 
 def finished(command: str, filter: Filter, summary: dict[str, Any]) -> None:

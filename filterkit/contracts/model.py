@@ -62,6 +62,15 @@ class Model(Backend[O]):
         """Relative path -> hex SHA-256 of what is stored at a remote `ref`, from its bytes; None: cannot be asked."""
         return None
 
+    def stored(self, ref: str, name: str) -> bytes | None:
+        """The bytes of one small file (filterkit.json, deployment.json) at a remote `ref`; None: it is not there, or
+        cannot be asked."""
+        return None
+
+    def student_hash(self, ref: str) -> str | None:
+        """Hash of the student that a remote `ref` says it scores with; None: it does not say."""
+        return None
+
     def usd_per_hour(self, ref: str) -> float | None:
         """US dollars an hour of what scores at a remote `ref`, asked of its provider; None: unknown."""
         return None

@@ -2,55 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from filterkit.contracts import Context, Deployer
 from filterkit.errors import ConfigError, GateRefused, Veto
-from filterkit.files import sha256_file
 from filterkit.filters import Filter
-from filterkit.manifest import OWN_FILES, Forced, Gate, Manifest, load_manifest, save_manifest
+from filterkit.manifest import Forced, Gate, Manifest, load_manifest, save_manifest
 from filterkit.options import make_backend
-from filterkit.pipeline.train import raw_scores
+from filterkit.pipeline.deployments import DeploymentRecord, records_in
+from filterkit.pipeline.proof import Proof, prove
+from filterkit.pipeline.shipping import go_live, verify_copy
 from filterkit.plugins import plugins
 from filterkit.policy import check_policy, make_postfilter
 from filterkit.records import Deployment
 from filterkit.spec import Gates
-from filterkit.student import check_fits, load_scorer
+from filterkit.student import check_fits
 from filterkit.untrusted import legible
-
-TOLERANCE = 1e-4
-"""Largest difference, in scale units, between a score here and a score out there: float noise, no more."""
 
 MAX_REASON = 500
 """Characters of a reason for forcing that are kept."""
 
-SAMPLES = [
-    "Clinic reopens\n\nAfter four years without a doctor, the valley's clinic has treated 1,900 people since March.",
-    "Quarterly figures\n\nThe bank's shares rose 4 percent after it announced higher fees and 300 job cuts.",
-    "Der Fluss lebt wieder\n\nVierzig Jahre nach dem Fischsterben zählten Forschende an der Mulde elf Arten.",
-    "Cierra la escuela\n\nEl ayuntamiento confirmó que la única escuela del pueblo cerrará en septiembre.",
-    "村里通了自来水\n\n三百多户居民从上周起不用再到山下挑水，工程由村民和县里共同出资。",
-    "مكتبة متنقلة\n\nتزور حافلة الكتب ست قرى كل أسبوع منذ بداية العام الدراسي.",
-    "",
-]
-"""Texts that both copies of a student score when a deployment is verified: several languages, and none at all."""
+
+@dataclass(frozen=True)
+class DeployPlan:
+    """What a deployment would do, in the deployer's words, when the gates allow it."""
+
+    target: str
+    student_hash: str
+    lines: tuple[str, ...]
+    files: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "student_hash": self.student_hash,
+            "plan": list(self.lines),
+            "files": self.files,
+        }
 
 
 @dataclass(frozen=True)
 class DeployReport:
-    """What is live now, what was live before, and how far the two copies' scores were apart."""
+    """What is live now, what was live before, and how far the two copies' scores were apart. `served` is the same of
+    what serves the student there, None where nothing serves by itself."""
 
     deployment: Deployment
     previous: Deployment | None
     largest_difference: float
     files: int
     forced: Forced | None
+    plan: tuple[str, ...] = ()
+    served: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -58,7 +64,9 @@ class DeployReport:
             "previous": self.previous.model_dump(mode="json") if self.previous else None,
             "verified_files": self.files,
             "largest_difference": self.largest_difference,
+            "largest_difference_served": self.served,
             "forced": self.forced.model_dump(mode="json") if self.forced else None,
+            "plan": list(self.plan),
         }
 
 
@@ -71,24 +79,104 @@ def deploy(
     *,
     gates: Gates | None = None,
     force: str | None = None,
+    say: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> DeployReport:
-    """Ship the student. Raises GateRefused when gates, a plugin's veto or the verification say no.
+    """Ship the student, and record it in the workspace. Raises GateRefused when gates, a plugin's veto or the
+    verification say no.
 
     `gates` are those in force, where a workspace changed the filter's. `force` says why a student is shipped that the
     gates do not allow: the reason goes into its manifest, and whatever loads it from then on says so. Vetoes and the
-    verification cannot be forced.
+    verification cannot be forced. `say` gets the deployer's plan before anything is done.
 
     Running it again is harmless: publishing is idempotent, and what is live is verified anew.
     """
-    manifest = load_manifest(student_dir)
-    check_fits(filter, manifest, student_dir)
-    check_policy(filter.spec)  # a policy that cannot run must not ship
+    manifest = _fitting(filter, student_dir)
     deployer: Deployer[Any] = make_backend("deployer", deployer_name, options, filter.spec, context)
     try:
         manifest = _allow(filter, student_dir, manifest, gates or filter.spec.gates, force)
-        return _ship(filter, student_dir, manifest, deployer)
+        plan = tuple(deployer.plan(student_dir))
+        say(plan)
+        _ask_plugins(filter, student_dir, manifest, deployer.target)
+        proof = prove(student_dir, manifest, deployer)
+        deployment = deployer.publish(student_dir, manifest.student_hash)
+        verified = verify_copy(deployer, deployment, proof.files, proof.samples)
+        record = _record(filter, manifest, deployment, proof, deployer_name, options)
+        live = go_live(deployer, record, records_in(context.root))
     finally:
         deployer.close()
+    return DeployReport(
+        deployment, live.previous, verified.difference, verified.files, manifest.forced, plan, live.served
+    )
+
+
+def plan_deployment(
+    filter: Filter,
+    student_dir: Path,
+    deployer_name: str,
+    options: Mapping[str, Any],
+    context: Context,
+    *,
+    gates: Gates | None = None,
+    force: str | None = None,
+) -> DeployPlan:
+    """What `deploy` would do; nothing is done. GateRefused when the gates say no and nobody forces."""
+    manifest = _fitting(filter, student_dir)
+    deployer: Deployer[Any] = make_backend("deployer", deployer_name, options, filter.spec, context)
+    try:
+        if force is None:
+            check_gates(filter, manifest, student_dir, gates or filter.spec.gates)
+        files = len(deployer.contents(student_dir))
+        return DeployPlan(deployer.target, manifest.student_hash, tuple(deployer.plan(student_dir)), files)
+    finally:
+        deployer.close()
+
+
+def _fitting(filter: Filter, student_dir: Path) -> Manifest:
+    """The manifest of a student that answers what this filter asks, under a policy that can run."""
+    manifest = load_manifest(student_dir)
+    check_fits(filter, manifest, student_dir)
+    check_policy(filter.spec)
+    return manifest
+
+
+def _ask_plugins(filter: Filter, student_dir: Path, manifest: Manifest, target: str) -> None:
+    try:
+        plugins().ask(
+            "before_deploy",
+            filter_name=filter.name,
+            student=student_dir,
+            student_hash=manifest.student_hash,
+            target=target,
+        )
+    except Veto as veto:
+        raise GateRefused(f"a plugin stopped the deployment: {veto}", where=target) from veto
+
+
+def _record(
+    filter: Filter,
+    manifest: Manifest,
+    deployment: Deployment,
+    proof: Proof,
+    deployer_name: str,
+    options: Mapping[str, Any],
+) -> DeploymentRecord:
+    return DeploymentRecord(
+        **deployment.model_dump(),
+        when=datetime.now(UTC),
+        action="deploy",
+        status="activating",
+        deployer=deployer_name,
+        options=dict(options),
+        filter=filter.name,
+        version=filter.spec.version,
+        spec=filter.spec.to_dict(),
+        policy_hash=filter.spec.policy_hash,
+        data_fingerprint=manifest.data.fingerprint,
+        gates=manifest.gates.gates if manifest.gates else (),
+        forced=manifest.forced,
+        files=proof.files,
+        samples=proof.samples,
+    )
 
 
 def _allow(filter: Filter, student_dir: Path, manifest: Manifest, asked: Gates, force: str | None) -> Manifest:
@@ -150,52 +238,3 @@ def _number(gate: Gate) -> str:
         return "unknown"
     shown = f"{gate.value:.3g}"
     return shown if gate.bound in (None, gate.value) else f"{shown} (at worst {gate.bound:.3g})"
-
-
-def _ship(filter: Filter, student_dir: Path, manifest: Manifest, deployer: Deployer[Any]) -> DeployReport:
-    try:
-        plugins().ask(
-            "before_deploy",
-            filter_name=filter.name,
-            student=student_dir,
-            student_hash=manifest.student_hash,
-            target=deployer.target,
-        )
-    except Veto as veto:
-        raise GateRefused(f"a plugin stopped the deployment: {veto}", where=deployer.target) from veto
-    previous = deployer.current()
-    deployment = deployer.publish(student_dir, manifest.student_hash)
-    files = _verify_files(student_dir, manifest, deployer, deployment)
-    difference = _verify_scores(student_dir, manifest, deployer, deployment)
-    deployer.activate(deployment)
-    live = deployer.current()
-    if live is None or live.student_hash != manifest.student_hash:
-        raise GateRefused("the target does not serve the student that was activated", where=deployer.target)
-    plugins().observe("deployed", filter_name=filter.name, deployment=deployment)
-    return DeployReport(deployment, previous, difference, files, manifest.forced)
-
-
-def _verify_files(student_dir: Path, manifest: Manifest, deployer: Deployer[Any], deployment: Deployment) -> int:
-    """Compare the hash of every file out there with ours; how many were compared."""
-    ours = {name: entry.sha256 for name, entry in manifest.files.items()}
-    ours |= {name: sha256_file(student_dir / name) for name in sorted(OWN_FILES) if (student_dir / name).is_file()}
-    theirs = deployer.fetch_hashes(deployment)
-    wrong = sorted(name for name in ours if theirs.get(name) != ours[name])
-    if wrong:
-        raise GateRefused(f"{wrong[0]} out there is not the file that was published", where=deployer.target)
-    return len(ours)
-
-
-def _verify_scores(student_dir: Path, manifest: Manifest, deployer: Deployer[Any], deployment: Deployment) -> float:
-    """The largest difference between scores here and out there; GateRefused above the tolerance."""
-    dimensions = len(manifest.spec.dimensions)
-    here, there = load_scorer(student_dir), deployer.open(deployment)
-    a, b = raw_scores(here, SAMPLES, dimensions), raw_scores(there, SAMPLES, dimensions)
-    here.close()
-    there.close()
-    if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any():
-        raise GateRefused("the copy out there does not score the same articles", where=deployer.target)
-    difference = float(np.nanmax(np.abs(a - b), initial=0.0))
-    if difference > TOLERANCE:
-        raise GateRefused(f"the copy out there scores differently, by up to {difference:.4g}", where=deployer.target)
-    return difference

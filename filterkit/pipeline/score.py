@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from filterkit.contracts import Context, Executor
-from filterkit.errors import ConfigError, FilterkitError, InputError, StoppedEarly
+from filterkit.errors import ConfigError, FilterkitError, InputError, RateLimited, StoppedEarly, Transient
 from filterkit.files import atomic_write, locked, read_json, write_json
 from filterkit.filters import load_filter
 from filterkit.forced import tell_forced
@@ -31,7 +31,7 @@ from filterkit.policy import check_policy
 from filterkit.records import Record, Shard, ShardResult, canonical_json, sha256_text
 from filterkit.rows import compress, count_rows
 from filterkit.spec import FilterSpec
-from filterkit.student import check_fits
+from filterkit.student import check_fits, remote_model
 
 PLAN = "plan.json"
 OUTPUT_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -105,12 +105,15 @@ def score(
     fields: Mapping[str, str] | None = None,
     device: str = "auto",
     threads: int | None = None,
+    remotes: Sequence[str] = (),
+    remote_options: Mapping[str, Any] = {},
     restart: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> ScoreReport:
     """Judge every article of `files` by each (filter, student folder) and write one row per article to `output`.
 
+    remotes: the address that scores in the place of each student, which then only calibrates; none, or one a filter.
     A filter that cannot be loaded is skipped, unless none can. Raises ConfigError when a half-done run of
     another plan is in the way (and not `restart`) or `output` cannot be one, StoppedEarly when `stop()` turned true
     or a shard failed.
@@ -119,13 +122,13 @@ def score(
         raise ConfigError(f"the output must end in one of {', '.join(OUTPUT_SUFFIXES)}", where=output)
     rejects = output.with_name(rejects_name(output.name))
     refuse_to_overwrite(files, output, rejects)
-    judges, skipped, spec = _judges(filters)
+    judges, skipped, spec = _judges(filters, remotes or [None] * len(filters), remote_options)
     run = output.with_name(output.name + ".run")
     make_backend("executor", *executor, spec, Context(workdir=run)).close()  # wrong options, before anything is planned
     with locked(run / "lock", f"the run {output}"):
         plan = _plan(judges, files, fields or {}, run, restart)
         resumed = sum(_is_done(run / plan.folder, shard.id) for shard in plan.shards)
-        work = partial(make_worker, plan.judges, device, threads)
+        work = partial(make_worker, plan.judges, device, threads, dict(remote_options))
         _work(plan, spec, work, run / plan.folder, output, executor, progress, stop)
         counts = _join(plan, run / plan.folder, output, rejects)
         (run / PLAN).unlink()  # first: killed while the rest is removed, the next run does not rely on it
@@ -133,17 +136,22 @@ def score(
     return ScoreReport(counts, resumed, output, rejects if counts.rejected else None, skipped)
 
 
-def _judges(filters: Sequence[tuple[str, Path]]) -> tuple[list[Judge], dict[str, str], FilterSpec]:
+def _judges(
+    filters: Sequence[tuple[str, Path]], remotes: Sequence[str | None], remote_options: Mapping[str, Any]
+) -> tuple[list[Judge], dict[str, str], FilterSpec]:
     """Who can judge, who cannot and why, and the spec of the first who can."""
     judges: list[Judge] = []
     skipped: dict[str, str] = {}
     specs: list[FilterSpec] = []
-    for name, student in filters:
+    for (name, student), remote in zip(filters, remotes, strict=True):
         try:
             loaded = load_filter(name)
-            manifest = load_manifest(student)
+            manifest = load_manifest(student, verify=remote is None)
             check_fits(loaded, manifest, student)
-            plugins().load("model", manifest.format)
+            if remote is None:
+                plugins().load("model", manifest.format)
+            else:
+                remote_model(remote, loaded.spec, remote_options).close()
             check_policy(loaded.spec)
         except FilterkitError as error:
             if len(filters) == 1:
@@ -160,6 +168,7 @@ def _judges(filters: Sequence[tuple[str, Path]]) -> tuple[list[Judge], dict[str,
                 student_hash=manifest.student_hash,
                 policy_hash=loaded.spec.policy_hash,
                 prefilter=loaded.spec.prefilter,
+                remote=remote,
             )
         )
     if not judges:
@@ -231,6 +240,7 @@ def _work(
     total = sum(_rows(s) for s in plan.shards)
     finished = {s.id: _rows(s) for s in plan.shards if _is_done(run, s.id)}
     failed: list[ShardResult] = []
+    again = "Run the same command again to go on"
 
     def tell() -> None:
         rows = sum(finished.values())
@@ -254,10 +264,11 @@ def _work(
             tell()
             if stop():
                 break
+    except (Transient, RateLimited) as error:  # of a remote model; what is done is done
+        raise StoppedEarly(str(error), where=output, fix=again) from error
     finally:
         backend.close()
         close_inputs()
-    again = "Run the same command again to go on"
     if failed:
         raise StoppedEarly(
             f"{len(failed)} of {len(plan.shards)} shards failed, the first: {failed[0].error}", where=output, fix=again

@@ -23,7 +23,10 @@ BATCH_CHARS = 32_000_000
 
 
 class Judge(Record):
-    """One filter and its student, as paths and hashes, so that a worker anywhere can load them and be sure."""
+    """One filter and its student, as paths and hashes, so that a worker anywhere can load them and be sure.
+
+    remote: the address that scores in the student's place.
+    """
 
     name: str
     filter: str
@@ -31,6 +34,7 @@ class Judge(Record):
     student_hash: str
     policy_hash: str
     prefilter: Choice | None = None
+    remote: str | None = None
 
 
 class Counts(Record):
@@ -128,9 +132,11 @@ def close_inputs() -> None:
 class Worker:
     """Loaded students that judge batches. Students that can share base weights do."""
 
-    def __init__(self, judges: Sequence[Judge], device: str, threads: int | None) -> None:
+    def __init__(
+        self, judges: Sequence[Judge], device: str, threads: int | None, remote_options: Mapping[str, Any]
+    ) -> None:
         shared: dict[str, Any] = {}
-        self._students = [(judge.name, _load(judge, device, threads, shared)) for judge in judges]
+        self._students = [(judge.name, _load(judge, device, threads, shared, remote_options)) for judge in judges]
 
     def __call__(self, batch: Batch) -> Judged:
         result = Judged()
@@ -170,14 +176,27 @@ class Worker:
         return out
 
 
-def make_worker(judges: Sequence[Judge], device: str, threads: int | None) -> Worker:
-    """Called once per process, there."""
-    return Worker(judges, device, threads)
+def make_worker(
+    judges: Sequence[Judge], device: str, threads: int | None, remote_options: Mapping[str, Any] = {}
+) -> Worker:
+    """Called once per process, there. remote_options: those of the model that reads a judge's remote address."""
+    return Worker(judges, device, threads, remote_options)
 
 
-def _load(judge: Judge, device: str, threads: int | None, shared: dict[str, Any]) -> Student:
+def _load(
+    judge: Judge, device: str, threads: int | None, shared: dict[str, Any], remote_options: Mapping[str, Any]
+) -> Student:
     loaded = load_filter(judge.filter)
-    student = load_student(judge.student, loaded, device=device, threads=threads, shared=shared, quiet=True)
+    student = load_student(
+        judge.student,
+        loaded,
+        device=device,
+        threads=threads,
+        shared=shared,
+        quiet=True,
+        remote=judge.remote,
+        remote_options=remote_options,
+    )
     found = (student.manifest.student_hash, loaded.spec.policy_hash, loaded.spec.prefilter)
     if found != (judge.student_hash, judge.policy_hash, judge.prefilter):
         raise ArtifactError("the student or the filter changed while the run was going on", where=judge.student)

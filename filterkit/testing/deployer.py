@@ -22,6 +22,8 @@ from filterkit.testing.toys import make_student
 
 Student = tuple[Path, str]
 """A student's folder and its hash."""
+OF_THE_TARGET = {"deployment.json", ".gitattributes"}
+"""Files that may lie out there although `contents` does not name them."""
 
 
 class DeployerContract(BackendContract):
@@ -86,6 +88,40 @@ class DeployerContract(BackendContract):
         expected = {p.relative_to(student[0]).as_posix(): sha256_file(p) for p in student[0].rglob("*") if p.is_file()}
         missing = {name for name in expected if found.get(name) != expected[name]}
         assert not missing, f"not out there, or not the same: {missing}"
+
+    def test_it_says_what_it_publishes(self, make: Callable[..., Any], student: Student) -> None:
+        one = make()
+        promised = one.contents(student[0])
+        assert one.current() is None, "contents() must publish nothing"
+        found = one.fetch_hashes(one.publish(*student))
+        theirs = {name: value for name, value in found.items() if name in promised or name not in OF_THE_TARGET}
+        assert theirs == promised, "what lies out there is not what contents() said"
+        for name in ("toy.json", "filterkit.json"):
+            assert promised.get(name) == sha256_file(student[0] / name), f"contents() must tell of {name} as it is"
+
+    def test_the_plan_is_only_said(self, make: Callable[..., Any], student: Student) -> None:
+        one = make()
+        lines = one.plan(student[0])
+        assert all(isinstance(line, str) and line.strip() and line.isprintable() for line in lines), "a line is a text"
+        assert SECRET not in "".join(lines), "the plan tells the secret"
+        assert one.current() is None, "plan() must do nothing"
+
+    def test_what_serves_is_what_was_activated(
+        self, make: Callable[..., Any], student: Student, other: Student, spec: FilterSpec
+    ) -> None:
+        one = make()
+        one.activate(one.publish(*other))
+        deployment = one.publish(*student)
+        one.activate(deployment)
+        served = one.serving(deployment)
+        if served is None:
+            return  # a store of files; nothing answers there by itself
+        texts = [article.text for article in sample_articles()]
+        here = load_scorer(student[0])
+        expected, found = here.predict(here.encode(texts)).scores, served.predict(served.encode(texts)).scores
+        here.close()
+        served.close()
+        assert np.allclose(found, expected, atol=0.01 * (spec.scale.max - spec.scale.min)), "another student serves"
 
     def test_damage_out_there_is_seen(
         self, make: Callable[..., Any], student: Student, damage: Callable[[Deployment, str], None]

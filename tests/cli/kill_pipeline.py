@@ -22,6 +22,7 @@ from typing import Any
 from helpers import FILTER, Workspace, labelled, snapshot, unlabelled, write_filter, write_jsonl
 
 from filterkit.cli.main import run
+from filterkit.manifest import OWN_FILES
 from filterkit.plugins import plugins
 
 FILE_CALLS = {
@@ -60,10 +61,14 @@ _TIMES = re.compile(r"\d{4}-\d\d-\d\dT[\d.]+Z|(?<=/)[0-9a-f]{16}(?=/|$)")
 _SAID_AT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.]*")
 
 
+_DIFFER = {"at", "when", "created", "checksum", "history", "id", "url"}
+
+
 def plain(value: Any) -> Any:
-    """JSON without what may differ: times, the ids that follow from them, where the trainer began."""
+    """JSON without what may differ: times, the ids and hashes that follow from them, where the trainer began."""
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items() if k not in ("at", "created", "checksum", "history", "id", "url")}
+        kept = {k: v for k, v in value.items() if k not in _DIFFER and not (k in OWN_FILES and isinstance(v, str))}
+        return {k: plain(v) for k, v in kept.items()}
     return [plain(v) for v in value] if isinstance(value, list) else value
 
 

@@ -110,7 +110,7 @@ def test_no_dist_can_replace_a_command_of_filterkit(cli: Any, site: Any) -> None
     add_command(site, name="filters", source="raise RuntimeError('called')")
     assert cli("filters").returncode == 0
     listed = json.loads(cli("plugins", "--json").stdout)
-    (line,) = [x for x in listed if x["kind"] == "command"]
+    (line,) = [x for x in listed if x["kind"] == "command" and x["name"] == "filters"]
     assert line["state"] == "conflict"
 
 

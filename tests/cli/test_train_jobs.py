@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import FILTER, PROMPT, Workspace, labelled, read_jsonl, snapshot, write_filter
+from helpers import FILTER, PROMPT, Inside, Workspace, labelled, read_jsonl, snapshot, write_filter
 
-from filterkit.cli.main import run
 from filterkit.files import sha256_file
 from filterkit.manifest import FileEntry, Forced, describe_files, load_manifest, save_manifest, student_hash
 from filterkit.pipeline.jobs import SealedJob
@@ -33,27 +32,8 @@ HOME = [*TRAIN, "--output-dir", "student"]
 
 
 @dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
-@dataclass(frozen=True)
-class Here:
+class Here(Inside):
     """The command line in this process, standing in a workspace of splits, without a student."""
-
-    root: Path
-    capture: pytest.CaptureFixture[str]
-
-    def __truediv__(self, name: str) -> Path:
-        return self.root / name
-
-    def __call__(self, *arguments: object, code: int = 0) -> Said:
-        self.capture.readouterr()
-        said = Said(run(list(map(str, arguments))), *self.capture.readouterr())
-        assert said.code == code, said
-        return said
 
     def refused(self, *arguments: object, says: str) -> None:
         """One line of error with `says` in it, and nothing is written."""

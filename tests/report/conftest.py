@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import chromium
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from opened import Open, Seen
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-_QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-def _absent(why: str) -> None:
-    if os.environ.get("NEED_BROWSER"):
-        pytest.fail(f"{why}, and this run needs it (NEED_BROWSER is set)")
-    pytest.skip(why)
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The system's Chromium, without a window; only for one file, since as long as playwright is started this thread
-    has a running event loop, and no other test may start one."""
-    program = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
-    if program is None:
-        _absent("there is no Chromium on this machine")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        _absent("playwright is not installed (pip install -e '.[dev]')")
-    with sync_playwright() as started:
-        running = started.chromium.launch(executable_path=program, args=list(_QUIET))
+    """Only for one file: see `chromium`."""
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

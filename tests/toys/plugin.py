@@ -11,6 +11,7 @@ def register_trainers(register):
 @hookimpl
 def register_models(register):
     register("toy", "fk_toys.toys:ToyModel", summary="what the toy trainer makes")
+    register("toy-remote", "fk_toys.remote:RemoteToy", summary="asks the tests' own server", schemes=("toy",))
 
 
 @hookimpl

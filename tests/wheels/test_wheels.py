@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ORACLES = ("filterkit_gemini", "filterkit_openai")
-NOT_IN_THE_DEMO = (*ORACLES, "filterkit_qwen_lora")
+NOT_IN_THE_DEMO = (*ORACLES, "filterkit_qwen_lora", "filterkit_hf", "filterkit_serve")
 DISTS = [ROOT, *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml")), ROOT / "filters" / "uplifting"]
 
 

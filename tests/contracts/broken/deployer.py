@@ -14,6 +14,7 @@ from catching import caught_by, expose
 from filterkit.builtin.local import LocalDeployer
 from filterkit.contracts import Scorer
 from filterkit.errors import InputError
+from filterkit.manifest import load_manifest
 from filterkit.records import Deployment, Prediction
 from filterkit.testing import DeployerContract
 
@@ -78,6 +79,39 @@ class ForgetsTheManifest(LocalDeployer):
         deployment = super().publish(student, student_hash)
         (self._folder(deployment) / "filterkit.json").unlink(missing_ok=True)
         return deployment
+
+
+@caught_by("test_it_says_what_it_publishes")
+class PublishesMore(LocalDeployer):
+    def publish(self, student: Path, student_hash: str) -> Deployment:
+        deployment = super().publish(student, student_hash)
+        (self._folder(deployment) / "handler.py").write_text("import this\n")
+        return deployment
+
+
+@caught_by("test_it_says_what_it_publishes")
+class PromisesNothing(LocalDeployer):
+    def contents(self, student: Path) -> dict[str, str]:
+        return {}
+
+
+@caught_by("test_the_plan_is_only_said")
+class PlansByDoing(LocalDeployer):
+    def plan(self, student: Path) -> list[str]:
+        self.activate(self.publish(student, load_manifest(student).student_hash))
+        return ["one folder"]
+
+
+@caught_by("test_the_plan_is_only_said")
+class TellsTheKey(LocalDeployer):
+    def plan(self, student: Path) -> list[str]:
+        return [f"with the key {self.ctx.secret('HF_TOKEN')}"]
+
+
+@caught_by("test_what_serves_is_what_was_activated")
+class NeverReloads(LocalDeployer):
+    def serving(self, deployment: Deployment) -> Scorer | None:
+        return Zeros()
 
 
 @caught_by("test_damage_out_there_is_seen")

@@ -1,0 +1,1 @@
+"""Hugging Face for filterkit: deployer `huggingface`, remote models, and the command `filterkit endpoint`."""
