@@ -36,6 +36,7 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/evaluation.py --sims 100
 	$(BIN)/python benchmarks/labelling.py --rounds 1
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/serving.py --seconds 5
 	$(BIN)/python benchmarks/training.py --rounds 1
 
 docs: .venv/dev.stamp

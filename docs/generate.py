@@ -243,9 +243,10 @@ def _backends() -> Iterator[str]:
 
 
 def own_dists() -> set[str]:
-    """The dists whose source lies in this repository."""
+    """The dists of backends whose source lies in this repository."""
     files = [ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
-    return {tomllib.loads(f.read_text(encoding="utf-8"))["project"]["name"] for f in files}
+    projects = [tomllib.loads(f.read_text(encoding="utf-8"))["project"] for f in files]
+    return {p["name"] for p in projects if "filterkit" in p["entry-points"]}
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, computed_field
 
 from filterkit.errors import ArtifactError
 from filterkit.explain import explain
@@ -17,7 +18,10 @@ FILE_NAME = "deployment.json"
 
 
 class Shipped(Record):
-    """A published copy. files: relative path -> hex SHA-256 of every file but this one; `id` follows from them."""
+    """A published copy. files: relative path -> hex SHA-256 of every file but this one; `id` follows from them.
+
+    checksum: over all of the rest, since the id says nothing of filter, version and time.
+    """
 
     id: str
     student_hash: str
@@ -25,6 +29,11 @@ class Shipped(Record):
     version: str
     files: dict[str, str]
     at: datetime
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def checksum(self) -> str:
+        return _checksum(self.model_dump(mode="json", exclude={"checksum"}))
 
 
 def identity(student_hash: str, files: Mapping[str, str]) -> str:
@@ -36,11 +45,21 @@ def identity(student_hash: str, files: Mapping[str, str]) -> str:
 def read_shipped(data: bytes, where: Path | str) -> Shipped:
     """The deployment.json whose bytes these are. ArtifactError when it is damaged, or its id is of other files."""
     try:
-        shipped = Shipped.model_validate(json.loads(data))
+        said = json.loads(data)
+        checksum = said.pop("checksum", None) if isinstance(said, dict) else None
+        shipped = Shipped.model_validate(said)
+        altered = checksum != _checksum(said)
     except ValidationError as error:
         raise ArtifactError(f"is not a valid {FILE_NAME} ({explain(error)[0][1]})", where=where) from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"is not a valid {FILE_NAME} (no JSON)", where=where) from error
     if shipped.id != identity(shipped.student_hash, shipped.files):
         raise ArtifactError(f"was altered: the id in {FILE_NAME} is of other files", where=where, fix="Deploy again")
+    if altered:
+        raise ArtifactError(f"was altered: {FILE_NAME} has another checksum", where=where, fix="Deploy again")
     return shipped
+
+
+def _checksum(said: dict[str, Any]) -> str:
+    """SHA-256 of a deployment.json's values as they stand there, but for the checksum itself."""
+    return sha256_text(canonical_json(said))

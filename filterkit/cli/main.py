@@ -40,7 +40,7 @@ COMMANDS = {
 }
 """Command -> its line in the help, in the order of the work. Each lives in the module of its name."""
 
-ELSEWHERE = {"serve": "filterkit-serve"}
+ELSEWHERE = {"endpoint": "filterkit-hf", "serve": "filterkit-serve"}
 """Commands of filterkit's own dists, so that calling one that is not there says what to install."""
 
 INTERRUPTED, BUG = 130, 70

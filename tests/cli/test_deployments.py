@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Inside, Workspace
+from helpers import FILTER, Inside, Workspace, write_filter
 
 from filterkit.pipeline.deployments import records_in
 
@@ -133,8 +133,31 @@ def test_another_one_that_is_live_is_told(two: Inside) -> None:
 
 def test_a_target_that_cannot_be_asked_is_said_so_and_no_more(two: Inside) -> None:
     deployed(two, "student")
-    (two / "deployments/tiny/current.json").write_text("torn")
+    (file,) = record_files(two.root)
+    file.write_text(file.read_text().replace('"deployer": "local"', '"deployer": "uninstalled"'))
     assert "not asked: " in two("deployments").err
+
+
+def test_a_live_copy_that_somebody_removed_is_told_and_can_be_left(two: Inside) -> None:
+    first, second = deployed(two, "student"), deployed(two, "second")
+    shutil.rmtree(two / f"deployments/tiny/versions/{second}")
+    said = two("deployments", code=1).err
+    assert f"{second} is recorded as live, and what lies there is broken: " in said
+    refused = two("rollback", "tiny/v1", code=2).err
+    assert f"what is live is broken (deployment {second} is not there" in refused
+    assert f"--to {first}" in refused
+    assert f"live: {first}" in two("rollback", "tiny/v1", "--to", first).out
+    two("deployments")
+
+
+@pytest.mark.parametrize("name", ["current.json", "versions/{}/deployment.json"])
+def test_a_target_that_is_torn_is_told_and_another_student_mends_it(two: Inside, name: str) -> None:
+    first = deployed(two, "student")
+    (two / "deployments/tiny" / name.format(first)).write_text("torn")
+    assert f"{first} is recorded as live, and what lies there is broken: " in two("deployments", code=1).err
+    second = deployed(two, "second")
+    assert live(two.root) == second
+    two("deployments")
 
 
 def test_a_record_that_leads_elsewhere_is_said_so(two: Inside) -> None:
@@ -177,6 +200,20 @@ def test_several_targets_have_to_be_told_apart(two: Inside) -> None:
     two("rollback", "tiny/v1", "-O", "path=there")
     found = json.loads(two("deployments", "--json").out)
     assert [bool(d["live"]) for d in found["deployments"]] == [False, True, False, False, True]
+
+
+def test_a_deployment_at_another_target_is_said_to_be_there(two: Inside) -> None:
+    first = deployed(two, "student", "-O", "path=here")
+    said = two("rollback", "tiny/v1", "-O", "path=there", "--to", first, code=2).err
+    assert f"{first} is recorded at {two.root / 'here/tiny'}, and not here" in said
+
+
+def test_a_reason_is_said_once_for_a_deployment(two: Inside) -> None:
+    write_filter(two / "tiny/v1", FILTER + "gates: {mae: 0.0001}\n")
+    deployed(two, "student", "--force", "a trial")
+    deployed(two, "second", "--force", "another trial")
+    two("rollback", "tiny/v1")
+    assert two("deployments").out.count("forced: a trial") == 1
 
 
 def test_the_one_recorded_target_need_not_be_named(two: Inside) -> None:

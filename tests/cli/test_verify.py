@@ -16,7 +16,7 @@ from wire import serving
 from filterkit.files import sha256_file
 from filterkit.manifest import load_manifest
 from filterkit.pipeline.verify import sample_articles
-from filterkit.shipped import identity
+from filterkit.shipped import Shipped, identity
 
 ANY_SPEED = ("--max-latency-ms", "0")
 
@@ -50,8 +50,8 @@ def vouch(copy: Path, **changes: Any) -> None:
     manifest = load_manifest(copy)
     files = {p.relative_to(copy).as_posix(): sha256_file(p) for p in copy.rglob("*") if p.is_file()}
     said = {"student_hash": manifest.student_hash, "filter": "tiny", "version": "1", "files": files} | changes
-    said |= {"id": identity(said["student_hash"], said["files"]), "at": datetime.now(UTC).isoformat()}
-    (copy / "deployment.json").write_text(json.dumps(said))
+    made = Shipped(id=identity(said["student_hash"], said["files"]), at=datetime.now(UTC), **said)
+    (copy / "deployment.json").write_text(made.model_dump_json())
 
 
 # Folders
@@ -122,6 +122,14 @@ def test_a_copy_with_anything_else_in_it_fails(two: Inside, how: str) -> None:
     assert found["latency_ms"] is None, "what is altered is not even loaded"
 
 
+def test_a_student_that_was_validated_since_is_told_from_another(two: Inside) -> None:
+    shutil.copytree(two / "student", two / "copy")
+    two("validate", "tiny/v1", "--student", "student", "--data-dir", "data")
+    said = two("verify", "copy", "--student", "student", code=1).err
+    assert "filterkit.json is another file there" in said
+    assert "validated or forced since" in said
+
+
 def test_a_link_fails(two: Inside) -> None:
     copy = shipped(two)
     (copy / "toy.json").unlink()
@@ -166,6 +174,13 @@ def test_own_articles_may_be_asked(two: Inside) -> None:
         assert verify(two, server.address, "--articles", "mine.jsonl")["samples"] == 12
         write_jsonl(two / "none.jsonl", [])
         two("verify", server.address, "--student", "student", "--articles", "none.jsonl", code=2)
+        with (two / "mine.jsonl").open("a") as file:
+            file.write("no article\n{}\n")
+        said = two("verify", server.address, "--student", "student", "--articles", "mine.jsonl", *ANY_SPEED).err
+        assert "2 lines were left out, the first: mine.jsonl:31: " in said
+        (two / "bad.jsonl").write_text("no article\n")
+        said = two("verify", server.address, "--student", "student", "--articles", "bad.jsonl", code=2).err
+        assert "bad.jsonl:1: " in said
 
 
 def test_a_server_of_another_student_is_named(two: Inside) -> None:
@@ -257,8 +272,8 @@ def test_options_of_the_remote_model(two: Inside) -> None:
 def test_the_samples_differ_in_language_and_length() -> None:
     articles = sample_articles(60)
     assert len({a.text for a in articles}) == 60
-    assert articles[0].text == ""
-    lengths = [len(a.content) for a in articles[1:]]
+    assert [n for n, a in enumerate(articles) if not a.text] == [1], "one is empty, and never the only one"
+    lengths = [len(a.content) for a in articles if a.text]
     assert max(lengths) > 20 * min(lengths)
     assert any("村" in a.content for a in articles)
     assert any("الكتب" in a.content for a in articles)

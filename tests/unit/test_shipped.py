@@ -1,4 +1,5 @@
-"""deployment.json: its id follows from what it lists, so that nothing in it can be changed alone."""
+"""deployment.json: its id follows from what it lists, its checksum from all of it, so that nothing in it can be changed
+alone."""
 
 from __future__ import annotations
 
@@ -37,6 +38,16 @@ def test_an_altered_one_is_refused(change: dict[str, object]) -> None:
     data = {**SHIPPED.model_dump(mode="json"), **change}
     with pytest.raises(ArtifactError, match="of other files"):
         read_shipped(json.dumps(data).encode(), "there")
+
+
+def test_no_bit_of_it_can_be_flipped() -> None:
+    data = SHIPPED.model_dump_json().encode()
+    for byte in range(len(data)):
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[byte] ^= 1 << bit
+            with pytest.raises(ArtifactError):
+                read_shipped(bytes(flipped), "there")
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b"[" * 100_000, b'{"id": 3}'])

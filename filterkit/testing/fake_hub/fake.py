@@ -55,6 +55,8 @@ class FakeHub:
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="fake-hub-")
         self._state = State(self._settings, Path(self._folder.name), self.faults)
+        self._problem = None
+        self._ready.clear()
         self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="fake-hub", daemon=True)
         self._thread.start()
         if not self._ready.wait(START_S) or self._problem is not None:

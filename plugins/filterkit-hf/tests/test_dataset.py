@@ -128,3 +128,10 @@ def test_a_dataset_repository_of_somebody_else_is_left_alone(hub: FakeHub, works
     done = workspace.deploy(hub, "dataset_repo_id=me/labels")
     assert done.returncode == 2
     assert "other.parquet" in done.stderr
+
+
+def test_a_row_that_is_no_text_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    for name in ("train", "val", "test"):
+        (tmp_path / f"{name}.jsonl").write_bytes(b"{}\n" if name != "val" else b'{}\n{"id": "\xff"}\n')
+    with pytest.raises(InputError, match=r"val\.jsonl:2: is not JSON"):
+        dataset_files(load_manifest(workspace.student), tmp_path, HubOptions(repo_id="me/x", dataset_repo_id="me/y"))

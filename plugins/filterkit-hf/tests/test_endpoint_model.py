@@ -281,7 +281,12 @@ def test_a_token_goes_where_it_may(load: Load, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"asks for a token, and none was sent \(401"):
             load(server.url, authenticate=False).predict(TEXTS[:1])
     assert load("https://abc.us-east-1.aws.endpoints.huggingface.cloud").server.token == SECRET
-    for address in ("https://scores.example.com", "http://scores.example.com", "https://huggingface.co.example.com"):
+    for address in (
+        "https://scores.example.com",
+        "http://scores.example.com",
+        "https://huggingface.co.example.com",
+        "https://me-x.hf.space",
+    ):
         assert load(address).server.token is None, "nobody said that it may go there"
     assert load("https://scores.example.com", authenticate=True).server.token == SECRET
     with pytest.raises(ConfigError, match="over plain http"):
@@ -317,6 +322,21 @@ def test_addresses_that_are_none(address: str, says: str, load: Load) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         load(address)
     assert SECRET not in str(caught.value)
+
+
+def test_a_pause_that_is_no_number_is_none(load: Load) -> None:
+    with ScoringServer("labels", NAMES, faults=[Fault(429, headers={"Retry-After": "\u00b2"})]) as server:
+        np.testing.assert_array_equal(scores(load(server.url), TEXTS[:1]), expected(TEXTS[:1], NAMES))
+
+
+def test_patience_begins_anew_with_each_call(load: Load) -> None:
+    """A server that was given up on is waited for again, also with a single request."""
+    with ScoringServer("labels", NAMES, always=Fault(429)) as server:
+        scorer = load(server.url, batch_size=2)
+        with pytest.raises(StoppedEarly):
+            scorer.predict(TEXTS[:6])
+        server.always, server.faults = None, [Fault(429)]
+        np.testing.assert_array_equal(scores(scorer, TEXTS[:2]), expected(TEXTS[:2], NAMES))
 
 
 def test_an_address_with_a_path(load: Load) -> None:

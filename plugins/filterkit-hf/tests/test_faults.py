@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from filterkit_hf.deployer import HubDeployer
+from filterkit_hf.endpoint_model import EndpointModel
+from filterkit_hf.hub_model import HubModel
 from shipping import Workspace
 
 from filterkit.contracts import Context
@@ -46,6 +48,23 @@ def test_every_status_has_its_exit_code(
     assert hub.token not in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert "http" not in str(refusal.value).replace(hub.url, ""), "addresses of uploads are signed"
+
+
+@pytest.mark.parametrize(
+    "token", ["hf_twoLines\nInOneVariable", "hf_with a blank", "hf_beyondAsc\u00ef\u00ef", "hf_nul\x7f"]
+)
+def test_what_no_header_can_carry_is_shown_by_no_error(
+    hub: FakeHub, spec: FilterSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    ctx = Context(workdir=tmp_path)
+    hub_model, endpoint = HubModel(HubModel.Options(), spec, ctx), EndpointModel(EndpointModel.Options(), spec, ctx)  # type: ignore[arg-type]
+    one = HubDeployer(HubDeployer.Options.model_validate({"repo_id": "me/x"}), spec, ctx)
+    for ask in (one.current, lambda: hub_model.load("hf://me/x"), lambda: endpoint.load(hub.url)):
+        with pytest.raises(ConfigError, match="HF_TOKEN: holds what no token does") as refusal:
+            ask()
+        assert token[:7] not in str(refusal.value)
+    assert hub.requests == []
 
 
 @pytest.mark.heavy

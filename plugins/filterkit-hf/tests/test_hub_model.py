@@ -89,6 +89,17 @@ def test_hashes_are_of_the_bytes(model: HubModel, api: HfApi, hub: FakeHub, stud
     assert set(found) - set(expected) <= {".gitattributes"}
 
 
+@pytest.mark.parametrize("name", [".gitattributes", "filterkit.json", "toy.json"])
+def test_bytes_that_the_hub_does_not_claim_have_no_hash(
+    model: HubModel, api: HfApi, hub: FakeHub, student: tuple[Path, str], name: str
+) -> None:
+    """.gitattributes is the Hub's own: nobody else vouches for it."""
+    uploaded(api, student[0])
+    hub.repo("me/x").flip_bit(name, byte=3)
+    with pytest.raises(ArtifactError, match=f"{name} is not the file that the Hub says it is"):
+        model.hashes("hf://me/x")
+
+
 def test_other_bytes_are_refused(
     model: HubModel, api: HfApi, student: tuple[Path, str], other: tuple[Path, str]
 ) -> None:

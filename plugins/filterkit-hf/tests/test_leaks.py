@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def test_what_is_shaped_like_a_key_is_refused(tmp_path: Path, token: str) -> Non
     with pytest.raises(ArtifactError) as refusal:
         refuse_leaks({f"{token}.txt": b"a name can be one, too"}, [])
     assert token not in str(refusal.value)
+
+
+@pytest.mark.parametrize("before", ["two\nlines\n", "tab\t", "\x1b", "\U0001f600", "name_", "='"], ids=ascii)
+@pytest.mark.parametrize("token", TOKENS, ids=lambda t: t[:4])
+def test_nothing_hides_in_a_text_in_json(token: str, before: str) -> None:
+    """Where a line begins with a key, JSON has the letter n before it."""
+    with pytest.raises(ArtifactError):
+        refuse_leaks({"train.jsonl": json.dumps({"content": before + token}).encode()}, [])
 
 
 @pytest.mark.parametrize("text", HARMLESS)
@@ -81,4 +90,4 @@ def test_a_dataset_with_a_key_stays_here(hub: FakeHub, workspace: Workspace, tmp
     assert done.returncode == 2, done.stderr
     assert "val.jsonl" in done.stderr
     assert TOKENS[1] not in done.stdout + done.stderr
-    assert ("dataset", "me/labels") not in hub.repos
+    assert hub.repos == []

@@ -339,6 +339,14 @@ class TestReading:
         tokens = embedding.tokenise(["a neighbour helped " * 200])[0]
         np.testing.assert_allclose(same.vectors[0], embedding.pool([tokens[:32]])[0], atol=1e-6)
 
+    def test_a_text_has_the_same_tokens_in_a_batch(
+        self, embedding: StaticEmbedding, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        texts = ["", "A bridge opened.", "人民日报", "x" * 5000, "It rained. " * 300]
+        alone = embedding.tokenise(texts)
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+        assert embedding.tokenise(texts) == alone
+
     def test_both_ends_are_read(self, embedding: StaticEmbedding) -> None:
         middle = "nothing of note was said that day " * 300
         encoder = Encoder(embedding, 32, "head+tail")

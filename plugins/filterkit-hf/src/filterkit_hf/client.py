@@ -66,7 +66,7 @@ class PatientClient(httpx2.Client):
 def retry_after(response: httpx2.Response) -> float | None:
     """Seconds that a server asks to wait, where it says so in seconds."""
     said = response.headers.get("Retry-After", "").strip()
-    return float(said) if said.isdigit() else None
+    return float(said) if said.isascii() and said.isdigit() else None
 
 
 def install(patience_s: float, timeout_s: float) -> None:

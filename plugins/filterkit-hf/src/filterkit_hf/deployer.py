@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -75,10 +75,12 @@ class HubDeployer(Deployer[HubOptions]):
         parcel = self._pack(student)
         if parcel.manifest.student_hash != student_hash:
             raise ArtifactError("holds another student than was to be published", where=student)
+        labels = self._labels(parcel.manifest)
         refuse_leaks(parcel.anybodys, [self._access.token])
+        refuse_leaks(labels, [self._access.token])
         self._make_private(self._repo)
         self._refuse_foreign()
-        self._publish_dataset(parcel.manifest)
+        self._publish_labels(parcel.manifest, labels)
         branch = _branch(parcel.id)
         self._repo.settle(lambda: self._is_published(parcel, branch), lambda: self._upload(parcel, branch))
         return self._deployment(self._there(parcel.id, student_hash)[1])
@@ -191,11 +193,15 @@ class HubDeployer(Deployer[HubOptions]):
                 fix="Name another repo_id, or say -O replace=true: main then shows the student alone",
             )
 
-    def _publish_dataset(self, manifest: Manifest) -> None:
+    def _labels(self, manifest: Manifest) -> dict[str, Content]:
+        """The files of the dataset repository; none where none is asked for."""
+        if self.options.dataset_repo_id is None:
+            return {}
+        return dataset_files(manifest, self._data_folder(manifest), self.options)
+
+    def _publish_labels(self, manifest: Manifest, files: Mapping[str, Content]) -> None:
         if self.options.dataset_repo_id is None:
             return
-        files = dataset_files(manifest, self._data_folder(manifest), self.options)
-        refuse_leaks(files, [self._access.token])
         repo = Repo(self._access, self.options.dataset_repo_id, "dataset")
         self._make_private(repo)
         publish_dataset(repo, files, f"Labels of {manifest.spec.name} {manifest.spec.version}")

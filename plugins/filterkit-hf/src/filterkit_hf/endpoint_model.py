@@ -14,7 +14,7 @@ from filterkit.api import ConfigError, FilterkitError, FilterSpec, Model, Option
 from filterkit_hf.dialects import Dialect, Labels, Scores, find_dialect
 from filterkit_hf.endpoints import Endpoints
 from filterkit_hf.hub import Access
-from filterkit_hf.options import ENDPOINTS_API, Address
+from filterkit_hf.options import ENDPOINTS_API, Address, token_if_set, token_of
 from filterkit_hf.server import (
     Patience,
     Refusal,
@@ -54,8 +54,8 @@ class EndpointOptions(Options):
     )
     authenticate: Literal["auto"] | bool = Field(
         "auto",
-        description="send a token: auto only to Hugging Face and to this machine, if there is one; true to any server, "
-        "but never over plain http to another machine",
+        description="send a token: auto only to Hugging Face (but for Spaces) and to this machine, if there is one; "
+        "true to any server, but never over plain http to another machine",
     )
     token_env: str = Field(
         "HF_TOKEN", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="the environment variable that holds the token"
@@ -120,11 +120,11 @@ class EndpointScorer(Scorer):
 
     def _each(self, texts: Sequence[str]) -> Iterator[list[Scores | str]]:
         """The answers of each request, in order; several are on their way at once."""
+        self.server.go_on()
         groups = list(_groups(texts, min(self._most, self._dialect().most)))
         if len(groups) == 1:
             yield self._ask(groups[0])
             return
-        self.server.go_on()
         self._pool = self._pool or ThreadPoolExecutor(self._options.concurrency, "endpoint")
         futures = [self._pool.submit(self._ask, group) for group in groups]
         try:
@@ -235,13 +235,10 @@ class EndpointModel(Model[EndpointOptions]):
                     where=address,
                     fix="Use https, or -O remote.authenticate=false",
                 )
-            return self.ctx.secret(variable)
+            return token_of(self.ctx, variable)
         if not (is_loopback(address) or (is_private(address) and is_hugging_face(address))):
             return None
-        try:
-            return self.ctx.secret(variable)
-        except ConfigError:
-            return None
+        return token_if_set(self.ctx, variable)
 
 
 def _groups(texts: Sequence[str], most: int) -> Iterator[list[str]]:

@@ -24,7 +24,7 @@ from huggingface_hub.utils.sha import git_hash
 from filterkit.api import Context, GateRefused, StoppedEarly, sha256_file
 from filterkit_hf.client import install
 from filterkit_hf.faults import AGAIN, NotThere, Outage, translate
-from filterkit_hf.options import hub_address
+from filterkit_hf.options import hub_address, token_of
 
 T = TypeVar("T")
 Content = Path | bytes
@@ -75,7 +75,7 @@ class Access:
     @property
     def token(self) -> str:
         """The user's token, from HF_TOKEN."""
-        return self._ctx.secret("HF_TOKEN")
+        return token_of(self._ctx, "HF_TOKEN")
 
     @property
     def credentials(self) -> str | Literal[False]:

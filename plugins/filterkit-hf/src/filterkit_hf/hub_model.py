@@ -22,7 +22,7 @@ from filterkit.api import (
     sha256_file,
 )
 from filterkit_hf.hub import Access, Repo
-from filterkit_hf.options import RepoId
+from filterkit_hf.options import RepoId, token_if_set
 
 _ADDRESS = re.compile(r"hf://(?P<repo>[^@/]+/[^@/]+?)/?(?:@(?P<revision>[^@\\?#]+))?")
 
@@ -46,10 +46,7 @@ class Reader(Access):
 
     @property
     def credentials(self) -> str | Literal[False]:
-        try:
-            return self.token
-        except ConfigError:
-            return False
+        return token_if_set(self._ctx, "HF_TOKEN") or False
 
 
 class HubScorer(Scorer):
@@ -94,7 +91,7 @@ class HubModel(Model[HubModelOptions]):
         Raises ConfigError and InputError (address, token, no such revision), StoppedEarly (outage), ArtifactError (no
         student, damaged, for another filter).
         """
-        folder = self._fetch(ref)
+        folder = _fetched(*self._revision(ref))
         try:
             manifest = load_manifest(Path(folder.name), verify=False)
             if manifest.target_hash != self.spec.target_hash:
@@ -108,33 +105,42 @@ class HubModel(Model[HubModelOptions]):
             raise
 
     def hashes(self, ref: str) -> dict[str, str]:
-        """Path -> hex SHA-256 of every file of the revision, from the bytes that the Hub sends."""
-        with self._fetch(ref) as name:
-            files = (path for path in Path(name).rglob("*") if path.is_file())
-            found = {path.relative_to(name).as_posix(): path for path in files}
-            return {path: sha256_file(file) for path, file in sorted(found.items()) if not path.startswith(".cache/")}
+        """Path -> hex SHA-256 of every file of the revision, from the bytes that the Hub sends. ArtifactError where
+        these are not the bytes that it says it stores."""
+        repo, commit = self._revision(ref)
+        with _fetched(repo, commit) as name:
+            tree = repo.tree(commit)
+            for path, stored in sorted(tree.items()):
+                if not stored.is_of(Path(name) / path):
+                    raise ArtifactError(f"{path} is not the file that the Hub says it is", where=ref)
+            return {path: sha256_file(Path(name) / path) for path in sorted(tree)}
 
     def stored(self, ref: str, name: str) -> bytes | None:
         """One file of the revision, as the Hub sends it."""
-        with self._fetch(ref, [name]) as folder:
+        with _fetched(*self._revision(ref), [name]) as folder:
             path = Path(folder) / name
             return path.read_bytes() if path.is_file() else None
 
-    def _fetch(self, ref: str, only: list[str] | None = None) -> tempfile.TemporaryDirectory[str]:
-        """The files of the revision, or only those named, in a folder of their own."""
+    def _revision(self, ref: str) -> tuple[Repo, str]:
+        """The repository, and the commit that the revision is now."""
         address = _parse(ref)
         access = Reader(self.ctx, patience_s=self.options.patience_s, timeout_s=self.options.timeout_s)
         repo = Repo(access, address.repo)
         commit = repo.head(address.revision)
         if commit is None:
             raise ConfigError("is not there, or HF_TOKEN may not see it", where=ref)
-        folder = tempfile.TemporaryDirectory(prefix="filterkit-hub-")
-        try:
-            repo.fetch(commit, Path(folder.name), only)
-        except BaseException:
-            folder.cleanup()
-            raise
-        return folder
+        return repo, commit
+
+
+def _fetched(repo: Repo, commit: str, only: list[str] | None = None) -> tempfile.TemporaryDirectory[str]:
+    """The files of a commit, or only those named, in a folder of their own."""
+    folder = tempfile.TemporaryDirectory(prefix="filterkit-hub-")
+    try:
+        repo.fetch(commit, Path(folder.name), only)
+    except BaseException:
+        folder.cleanup()
+        raise
+    return folder
 
 
 def _parse(ref: str) -> _Address:

@@ -10,13 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from filterkit.api import ArtifactError
 from filterkit_hf.hub import Content
 
+_ESCAPED = rb"(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4})"
+"""After what JSON writes for a line break, a tab or another character: there a letter before a key is none."""
+
+
+def _not_after(letters: bytes) -> bytes:
+    return rb"(?:(?<![" + letters + rb"])|" + _ESCAPED + rb")"
+
+
 _SHAPES = {
-    b"hf_": ("a Hugging Face token", rb"(?<![A-Za-z0-9_])hf_[A-Za-z0-9]{16,}"),
+    b"hf_": ("a Hugging Face token", rb"hf_[A-Za-z0-9]{30,}|" + _not_after(rb"A-Za-z0-9_") + rb"hf_[A-Za-z0-9]{16,}"),
     b"AIza": ("a Google API key", rb"AIza[0-9A-Za-z_-]{30,}"),
-    b"sk-": ("an API key (sk-…)", rb"(?<![A-Za-z0-9-])sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}"),
+    b"sk-": ("an API key (sk-…)", _not_after(rb"A-Za-z0-9-") + rb"sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}"),
     b"ghp_": ("a GitHub token", rb"ghp_[A-Za-z0-9]{36}"),
     b"github_pat_": ("a GitHub token", rb"github_pat_[A-Za-z0-9_]{40,}"),
-    b"AKIA": ("an AWS key", rb"(?<![A-Z0-9])AKIA[0-9A-Z]{16}(?![A-Z0-9])"),
+    b"AKIA": ("an AWS key", _not_after(rb"A-Z0-9") + rb"AKIA[0-9A-Z]{16}(?![A-Z0-9])"),
     b"PRIVATE KEY": ("a private key", rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
 }
 """What such a text begins with (quickly looked for), and its whole shape."""

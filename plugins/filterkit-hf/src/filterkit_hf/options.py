@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from filterkit.api import ConfigError, Options
+from filterkit.api import ConfigError, Context, Options
 
 HUB = "https://huggingface.co"
 ENDPOINTS_API = "https://api.endpoints.huggingface.cloud/v2"
@@ -27,6 +27,24 @@ def safe_address(address: str) -> str:
     if parts.username or parts.password:
         raise ValueError("an address holds no user and no password; the token comes from HF_TOKEN")
     return address.rstrip("/")
+
+
+def token_of(ctx: Context, variable: str) -> str:
+    """The token in an environment variable. ConfigError where it is unset, or no header can carry it: the error of who
+    tried would show it."""
+    token = ctx.secret(variable)
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise ConfigError("holds what no token does: a blank, a line break or a letter beyond ASCII", where=variable)
+    return token
+
+
+def token_if_set(ctx: Context, variable: str) -> str | None:
+    """The same; None where it is unset."""
+    try:
+        ctx.secret(variable)
+    except ConfigError:
+        return None
+    return token_of(ctx, variable)
 
 
 def hub_address() -> str:

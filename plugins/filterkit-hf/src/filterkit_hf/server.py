@@ -20,6 +20,7 @@ from huggingface_hub.inference._common import RequestParameters
 from huggingface_hub.utils._http import hf_request_event_hook
 
 from filterkit.api import BackendError, ConfigError, StoppedEarly
+from filterkit_hf.client import retry_after
 
 _BUSY = frozenset({408, 429, 502, 503, 504})
 """HTTP status codes after which the same request may work."""
@@ -30,7 +31,8 @@ _MOST_BYTES = 64 * 2**20
 _MOST_SAID = 200
 _CONNECT_S = 10.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 8.0
-_OWN_HOSTS = (".huggingface.cloud", ".huggingface.co", ".hf.space")
+_OWN_HOSTS = (".huggingface.cloud", ".huggingface.co")
+"""Not .hf.space: a Space is anybody's program, which would be given the token."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Server(InferenceClient):
             )
         if status in _BUSY:
             raise _Busy(
-                f"{status}: {said}" if said else str(status), _retry_after(response), starting=status == _STARTING
+                f"{status}: {said}" if said else str(status), retry_after(response), starting=status == _STARTING
             )
         raise Refusal(status, said)
 
@@ -282,11 +284,6 @@ def origin(address: str) -> tuple[str, str | None, int | None]:
 def _backoff(tries: int) -> float:
     """Seconds before the next try, growing, and not the same for all who wait."""
     return min(0.5 * 2.0**tries, _LONGEST_PAUSE_S) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-
-
-def _retry_after(response: httpx2.Response) -> float | None:
-    said = response.headers.get("retry-after", "").strip()
-    return float(said) if said.isdigit() and len(said) < 10 else None
 
 
 def _message(data: bytes) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -70,8 +71,10 @@ class StaticEmbedding:
 
     def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens."""
-        # one at a time: a longer batch would take all cores, whatever the caller's limit
         encode = self._tokenizer.encode_batch_fast
+        if os.environ.get("TOKENIZERS_PARALLELISM") == "false":  # then a batch stays in this thread
+            return [found.ids for found in encode(list(texts), add_special_tokens=False)]
+        # one at a time: a longer batch would take all cores, whatever the caller's limit
         return [encode([text], add_special_tokens=False)[0].ids for text in texts]
 
     def pool(self, ids: Sequence[Sequence[int]]) -> F32:

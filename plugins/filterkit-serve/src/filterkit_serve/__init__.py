@@ -1,0 +1,1 @@
+"""`filterkit serve`: trained students behind HTTP."""
