@@ -26,7 +26,7 @@ from filterkit.yamlfile import line_of, load
 FILE_NAME = "filterkit.yaml"
 PREFIX = "FILTERKIT_"
 _SECRET_NAME = re.compile(r"secret|passw|credential|(api|access)_?key|(^|auth_|access_|bearer_|api_|hf_)token$", re.I)
-RESERVED = {"FILTERKIT_DISABLE_PLUGINS", "FILTERKIT_WORKSPACE"}
+RESERVED = {"FILTERKIT_DISABLE_PLUGINS", "FILTERKIT_SERVE_TOKEN", "FILTERKIT_WORKSPACE"}
 KINDS = ("oracle", "trainer", "embedder", "deployer", "executor", "remote")
 """Kinds that a workspace chooses. Pre- and postfilter are the filter's own policy, the model is the artifact's;
 `remote` is the model that scores at an address, which the address chooses where nobody else does."""

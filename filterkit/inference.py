@@ -1,6 +1,7 @@
 """The wire of scoring servers: `POST /` with {"inputs": …, "parameters": …}, as Hugging Face's servers take it.
 
-An input is a text as the student reads it, or an article as an object. The answer is a verdict for each; or, where the
+An input is a text as the student reads it, or an article as an object. The answer is a verdict for each, with the hash
+of the student whose it is; or, where the
 parameters speak of labels (`top_k`, `function_to_apply`), the uncalibrated scores as a plain text-classification server
 gives them: [[{"label": …, "score": …}, …], …], best first.
 """
@@ -119,8 +120,9 @@ def answer_rows(student: BaseStudent, rows: Sequence[Row]) -> list[Any]:
         part = raw.take(judged)
         verdicts = student.verdicts([articles[at] for at in judged], part)
         intervals = _intervals(student, part)
+        whose = student.manifest.student_hash
         for at, verdict, interval in zip(judged, verdicts, intervals, strict=True):
-            answers[at] = _shown(verdict, interval, scores[at])
+            answers[at] = {**_shown(verdict, interval, scores[at]), "student_hash": whose}
     return answers
 
 

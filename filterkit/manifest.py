@@ -164,9 +164,7 @@ def load_manifest(folder: Path, *, verify: bool = True) -> Manifest:
     """
     path = folder / FILE_NAME
     if not path.is_file():
-        raise ArtifactError(
-            "there is no student here (no filterkit.json)", where=folder, fix="Train one: filterkit train"
-        )
+        raise ArtifactError("there is no student here (no filterkit.json)", where=folder, fix=_how_to_get_one(folder))
     try:
         data = read_json(path)
     except FilterkitError as error:
@@ -188,6 +186,12 @@ def load_manifest(folder: Path, *, verify: bool = True) -> Manifest:
     if verify:
         _check_files(manifest, folder)
     return manifest
+
+
+def _how_to_get_one(folder: Path) -> str:
+    if folder.parts and folder.parts[0].endswith(":") and len(folder.parts[0]) > 2:  # hf://…, as a path
+        return "This is an address: score there with --remote, or fetch it: hf download OWNER/NAME --local-dir DIR"
+    return "Train one: filterkit train"
 
 
 def _check_claims(manifest: Manifest, path: Path) -> None:

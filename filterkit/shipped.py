@@ -1,8 +1,9 @@
-"""deployment.json: what a deployer writes beside a student that it ships, and the check that it tells the truth."""
+"""What was shipped: deployment.json, which a deployer writes beside a student, and where the live one lies."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +13,13 @@ from pydantic import ValidationError, computed_field
 
 from filterkit.errors import ArtifactError
 from filterkit.explain import explain
+from filterkit.manifest import FILE_NAME as MANIFEST
 from filterkit.records import Record, canonical_json, sha256_text
 
 FILE_NAME = "deployment.json"
+CURRENT = "current.json"
+"""In a folder of the deployer `local`, beside `versions/`: which version is live."""
+_VERSION = re.compile(r"[0-9a-f]{16}")
 
 
 class Shipped(Record):
@@ -63,3 +68,21 @@ def read_shipped(data: bytes, where: Path | str) -> Shipped:
 def _checksum(said: dict[str, Any]) -> str:
     """SHA-256 of a deployment.json's values as they stand there, but for the checksum itself."""
     return sha256_text(canonical_json(said))
+
+
+def student_folder(given: Path) -> Path:
+    """A student's own folder: `given`, or what is live in it where it is a folder of the deployer `local`.
+
+    ArtifactError when that folder does not say what is live.
+    """
+    current = given / CURRENT
+    if (given / MANIFEST).exists() or not current.exists():
+        return given
+    try:
+        found = json.loads(current.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError("does not say which version is live", where=current, fix="Deploy again") from error
+    version = found.get("id") if isinstance(found, dict) else None
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise ArtifactError("names no version", where=current, fix="Deploy again")
+    return given / "versions" / version / "student"

@@ -18,12 +18,13 @@ from filterkit.manifest import Manifest, load_manifest
 from filterkit.options import make_backend
 from filterkit.plugins import plugins
 from filterkit.policy import NOWHERE, make_postfilter, make_prefilter
+from filterkit.shipped import student_folder
 from filterkit.spec import FilterSpec
 
 
 def load_scorer(folder: str | Path, *, device: str = "auto", threads: int | None = None) -> Scorer:
     """The scorer of a student's folder, uncalibrated, after its hashes were checked."""
-    path = Path(folder)
+    path = student_folder(Path(folder))
     return _scorer(path, load_manifest(path), device, threads, None)
 
 
@@ -73,14 +74,15 @@ def load_student(
 ) -> Student:
     """The student in a folder, under the policy it was trained with or that of `filter`.
 
-    Raises ArtifactError when the folder is damaged, or answers another question than `filter` asks. Warns, once per
-    process, of a student that was shipped although its gates refused it; `quiet`: not even then, as in workers whose
-    parent has said it.
+    A folder of the deployer `local` stands for what is live in it. Raises ArtifactError when the folder is damaged, or
+    answers another question than `filter` asks. Warns, once per process, of a student that was shipped although its
+    gates refused it; `quiet`: not even then, as in workers whose parent has said it.
 
     remote: the address (https://…, hf://owner/name@revision) that scores in the folder's place; the folder then needs
-    no more than its filterkit.json, which still calibrates. remote_options: those of the remote model, by name.
+    no more than its filterkit.json, which still calibrates. What says there that it is another student is refused.
+    remote_options: those of the remote model, by name.
     """
-    path = Path(folder)
+    path = student_folder(Path(folder))
     manifest = load_manifest(path, verify=remote is None)
     spec = manifest.spec
     if filter is not None:
@@ -91,8 +93,20 @@ def load_student(
         tell_forced(manifest)
     if remote is None:
         return Student(spec, manifest, _scorer(path, manifest, device, threads, shared))
-    scorer = remote_model(remote, spec, remote_options).load(remote, device=device, threads=threads, shared=shared)
-    return Student(spec, manifest, scorer)
+    model = remote_model(remote, spec, remote_options)
+    check_same(model, remote, manifest, path)
+    return Student(spec, manifest, model.load(remote, device=device, threads=threads, shared=shared))
+
+
+def check_same(model: Model[Any], remote: str, manifest: Manifest, where: Path) -> None:
+    """Refuse an address that says it scores with another student than the folder's, whose calibrator is not its."""
+    theirs = model.student_hash(remote)
+    if theirs is not None and theirs != manifest.student_hash:
+        raise ArtifactError(
+            f"scores with student {theirs[:12]}, and {where} is student {manifest.student_hash[:12]}",
+            where=remote,
+            fix="Name the folder of the student that is there",
+        )
 
 
 def check_fits(filter: Filter, manifest: Manifest, where: Path) -> None:

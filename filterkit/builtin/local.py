@@ -91,13 +91,21 @@ class LocalDeployer(Deployer[LocalOptions]):
         """Point current.json at this version; the one before it stands in `previous`."""
         self._folder(deployment)
         with self._lock():
-            before = self._active_id()
+            before = None
+            with contextlib.suppress(ArtifactError):  # a torn pointer is put right by the new one
+                before = self._active_id()
             if before != deployment.id:
                 _write(self._current, {"id": deployment.id, "previous": before, "at": datetime.now(UTC).isoformat()})
 
     def current(self) -> Deployment | None:
+        """ArtifactError when the live copy is gone, or its files are no longer those that its id is made of."""
         active = self._active_id()
-        return None if active is None else self._deployment(active)
+        if active is None:
+            return None
+        live = self._deployment(active)
+        if _identity(live.student_hash, _hashes(self._folder(live))) != live.id:
+            raise ArtifactError("the live copy was altered since it was published", where=self._root)
+        return live
 
     def remove(self, deployment: Deployment) -> None:
         version = self._version(deployment.id)
@@ -140,14 +148,14 @@ class LocalDeployer(Deployer[LocalOptions]):
         version = self._version(deployment_id)
         record = version / "deployment.json"
         if not record.is_file():
-            raise InputError(
-                f"deployment {deployment_id} is not there", where=self._root, fix="Deploy the student again"
+            raise ArtifactError(
+                f"deployment {deployment_id} is not there", where=self._root, fix="Deploy its student again"
             )
         data = _read(record)
         try:
             at = datetime.fromisoformat(_text(data, "at", record))
         except ValueError as error:
-            raise InputError(
+            raise ArtifactError(
                 f"holds no time ({error})", where=record, fix="Remove its folder and deploy again"
             ) from error
         return Deployment(
@@ -207,12 +215,12 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from error
     except ValueError as error:
-        raise InputError(f"is not valid JSON ({error})", where=path, fix="Remove it and deploy again") from error
+        raise ArtifactError(f"is not valid JSON ({error})", where=path, fix="Remove it and deploy again") from error
     return value if isinstance(value, dict) else {}
 
 
 def _text(value: dict[str, Any], key: str, where: Path) -> str:
     found = value.get(key)
     if not isinstance(found, str):
-        raise InputError(f"has no {key!r}", where=where, fix="Remove it and deploy again")
+        raise ArtifactError(f"has no {key!r}", where=where, fix="Remove it and deploy again")
     return found

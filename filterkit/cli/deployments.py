@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from filterkit.cli.common import configure, json_option, print_json, print_table
 from filterkit.errors import FilterkitError
 from filterkit.filters import load_filter
 from filterkit.pipeline.deployments import DeploymentRecord, Unreadable, records_in
-from filterkit.pipeline.targets import Standing, standings
+from filterkit.pipeline.standings import Standing, standings
 from filterkit.untrusted import legible
 
 
@@ -34,7 +34,7 @@ def command(
     if as_json:
         print_json(_as_json(records, unreadable, found))
     else:
-        _show(records, unreadable, found)
+        _show(records, unreadable, found, given)
     return 1 if disagree else 0
 
 
@@ -58,16 +58,20 @@ def _as_json(
     }
 
 
-def _show(records: Sequence[DeploymentRecord], unreadable: Sequence[Unreadable], found: Sequence[Standing]) -> None:
+def _show(
+    records: Sequence[DeploymentRecord],
+    unreadable: Sequence[Unreadable],
+    found: Sequence[Standing],
+    filter_name: str | None,
+) -> None:
     live = [standing.live_record(records) for standing in found]
     if records:
         head = ("when", "filter", "deployment", "student", "gates", "state", "target")
         print_table(head, [_row(record, record in live) for record in records])
     else:
-        click.echo("nothing was deployed from this workspace")
-    for record in records:
-        if record.why or record.forced:
-            click.echo(legible(f"{record.id}: {record.why or f'forced: {record.forced and record.forced.reason}'}"))
+        click.echo(f"nothing {f'of {legible(filter_name)} ' if filter_name else ''}was deployed from this workspace")
+    for line in dict.fromkeys(words for record in records for words in _remarks(record)):
+        click.echo(legible(line))
     for standing in found:
         for words in standing.disagreements:
             click.echo(legible(f"disagrees: {standing.target}: {words}"), err=True)
@@ -75,6 +79,13 @@ def _show(records: Sequence[DeploymentRecord], unreadable: Sequence[Unreadable],
             click.echo(legible(f"not asked: {standing.target}: {standing.problem}"), err=True)
     for one in unreadable:
         click.echo(legible(f"left out: {one.file}: {one.why}"), err=True)
+
+
+def _remarks(record: DeploymentRecord) -> Iterator[str]:
+    if record.why:
+        yield f"{record.id}: {record.why}"
+    if record.forced:
+        yield f"{record.id}: forced: {record.forced.reason}"
 
 
 def _row(record: DeploymentRecord, live: bool) -> tuple[str, ...]:

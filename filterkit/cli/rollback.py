@@ -21,7 +21,7 @@ from filterkit.errors import ConfigError, GateRefused
 from filterkit.options import make_backend
 from filterkit.pipeline.deployments import records_in
 from filterkit.pipeline.rollback import RollbackReport, rollback
-from filterkit.pipeline.targets import make_deployer
+from filterkit.pipeline.standings import make_deployer
 from filterkit.untrusted import legible
 
 if TYPE_CHECKING:

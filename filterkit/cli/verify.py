@@ -11,10 +11,11 @@ import click
 
 from filterkit.cli.common import FOLDER, configure, counted, json_option, print_json, print_table, workspace_option
 from filterkit.config import parse_option
-from filterkit.errors import GateRefused, InputError
-from filterkit.io import read_articles
+from filterkit.errors import ConfigError, GateRefused, InputError
+from filterkit.io import Rejects, read_articles
 from filterkit.pipeline.deployments import records_in
 from filterkit.pipeline.verify import VerifyReport, sample_articles, verify
+from filterkit.pipeline.verify_places import is_address
 from filterkit.records import Article
 from filterkit.untrusted import legible
 
@@ -66,9 +67,12 @@ def command(
 ) -> int:
     """Prove that a copy, an endpoint or a server answers as a student does, and how fast.
 
-    TARGET is a folder, hf://owner/name[@revision], or the https:// address of an endpoint or a server. Exit code 1:
+    TARGET is a folder (or the one that `filterkit deploy` named), hf://owner/name[@revision], or the https:// address
+    of an endpoint or a server. Exit code 1:
     it does not, or is too slow; 4: it could not be reached.
     """
+    if options and not is_address(target):
+        raise ConfigError("is no address, so that no remote model reads -O", where=target)
     config = configure(None, workspace, more=dict(parse_option(option, "remote") for option in options))
     report = verify(
         target,
@@ -91,9 +95,13 @@ def command(
 def _articles(files: tuple[str, ...], count: int) -> list[Article]:
     if not files:
         return sample_articles(count)
-    found = list(islice(read_articles(files), count))
+    rejects = Rejects()
+    found = list(islice(read_articles(files, rejects=rejects), count))
+    left_out = f"left out {counted(rejects.count, 'line')}, the first: {rejects.first}" if rejects.count else None
     if not found:
-        raise InputError("holds no article", where=files[0])
+        raise InputError(left_out or "holds no article", where=files[0])
+    if left_out:
+        click.echo(legible(f"Warning: {left_out}"), err=True)
     return found
 
 

@@ -54,7 +54,10 @@ class Deployer(Backend[O]):
 
     @abstractmethod
     def current(self) -> Deployment | None:
-        """The active deployment, asked of the target, not of our records."""
+        """The active deployment, asked of the target, not of our records.
+
+        ArtifactError or GateRefused where what lies there is broken; activating another one must mend that.
+        """
 
     @abstractmethod
     def remove(self, deployment: Deployment) -> None:

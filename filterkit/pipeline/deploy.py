@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,16 +91,17 @@ def deploy(
 
     Running it again is harmless: publishing is idempotent, and what is live is verified anew.
     """
-    manifest = _fitting(filter, student_dir)
+    found = _fitting(filter, student_dir)
     deployer: Deployer[Any] = make_backend("deployer", deployer_name, options, filter.spec, context)
     try:
-        manifest = _allow(filter, student_dir, manifest, gates or filter.spec.gates, force)
-        plan = tuple(deployer.plan(student_dir))
-        say(plan)
-        _ask_plugins(filter, student_dir, manifest, deployer.target)
-        proof = prove(student_dir, manifest, deployer)
-        deployment = deployer.publish(student_dir, manifest.student_hash)
-        verified = verify_copy(deployer, deployment, proof.files, proof.samples)
+        manifest = _allow(filter, student_dir, found, gates or filter.spec.gates, force)
+        with _taken_back_unless_shipped(student_dir, found, manifest):
+            plan = tuple(deployer.plan(student_dir))
+            say(plan)
+            _ask_plugins(filter, student_dir, manifest, deployer.target)
+            proof = prove(student_dir, manifest, deployer)
+            deployment = deployer.publish(student_dir, manifest.student_hash)
+            verified = verify_copy(deployer, deployment, proof.files, proof.samples)
         record = _record(filter, manifest, deployment, proof, deployer_name, options)
         live = go_live(deployer, record, records_in(context.root))
     finally:
@@ -192,6 +194,17 @@ def _allow(filter: Filter, student_dir: Path, manifest: Manifest, asked: Gates, 
         manifest = manifest.model_copy(update={"forced": forced})
         save_manifest(student_dir, manifest)
     return manifest
+
+
+@contextlib.contextmanager
+def _taken_back_unless_shipped(student_dir: Path, found: Manifest, manifest: Manifest) -> Iterator[None]:
+    """A student that was marked as forced, and then not shipped, is what it was before."""
+    try:
+        yield
+    except BaseException:
+        if manifest != found:
+            save_manifest(student_dir, found)
+        raise
 
 
 def _forced(reason: str, gates: str, before: Forced | None) -> Forced:

@@ -10,7 +10,7 @@ from typing import Any
 from filterkit.contracts import Deployer
 from filterkit.errors import ConfigError, GateRefused
 from filterkit.pipeline.deployments import DeploymentRecord, Records, history, proven
-from filterkit.pipeline.shipping import Live, Verified, go_live, verify_copy
+from filterkit.pipeline.shipping import Live, Verified, go_live, live_now, verify_copy
 from filterkit.records import Deployment
 
 _DEPLOY_AGAIN = "Deploy its student again: filterkit deploy FILTER --student DIR"
@@ -46,10 +46,11 @@ def rollback(filter_name: str, deployer: Deployer[Any], records: Records, to: st
 
     Raises ConfigError when there is none, or it is not clear which; GateRefused when the copy is not what was recorded.
     """
-    known = records.of_target(filter_name, deployer.target)
-    live = deployer.current()
+    everywhere, _ = records.read(filter_name)
+    known = [record for record in everywhere if record.target == deployer.target]
     stack = history(known)
-    chosen = _named(known, to, deployer.target) if to else _before(known, live, deployer.target)
+    live, broken = live_now(deployer)
+    chosen = _named(known, to, everywhere, deployer.target) if to else _before(known, live, broken, deployer.target)
     if live is not None and live.id == chosen.id:
         return RollbackReport(chosen, None, None, _below(stack, chosen.id))
     proof = proven(known, chosen.id)
@@ -66,22 +67,30 @@ def rollback(filter_name: str, deployer: Deployer[Any], records: Records, to: st
     return RollbackReport(went.record, went, verified, _below(now, chosen.id))
 
 
-def _named(known: Sequence[DeploymentRecord], to: str, target: str) -> DeploymentRecord:
+def _named(
+    known: Sequence[DeploymentRecord], to: str, everywhere: Sequence[DeploymentRecord], target: str
+) -> DeploymentRecord:
     """The newest record of the deployment whose id begins so."""
     ids = sorted({record.id for record in known if record.id.startswith(to)})
     if len(ids) != 1:
         said = f"{to!r} could be {' or '.join(ids)}" if ids else f"no deployment {to!r} is recorded here"
+        elsewhere = next((record for record in everywhere if record.id.startswith(to)), None)
+        if elsewhere and not ids:
+            said = f"deployment {elsewhere.id} is recorded at {elsewhere.target}, and not here"
         raise ConfigError(said, where=target, fix="`filterkit deployments` lists them")
     return next(record for record in reversed(known) if record.id == ids[0])
 
 
-def _before(known: Sequence[DeploymentRecord], live: Deployment | None, target: str) -> DeploymentRecord:
+def _before(
+    known: Sequence[DeploymentRecord], live: Deployment | None, broken: str | None, target: str
+) -> DeploymentRecord:
     """What was live before what is live, by the records. ConfigError says what is live where that cannot be told."""
     stack = history(known)
     others = dict.fromkeys(r.id for r in known if r.status == "live" and not (live and r.id == live.id))
     which = f"Say which one: --to {' or '.join(others)}" if others else "No other one is recorded here"
     if live is None:
-        raise ConfigError("nothing is live there", where=target, fix=which)
+        said = f"what is live is broken ({broken})" if broken else "nothing is live there"
+        raise ConfigError(said, where=target, fix=which)
     if live.id not in {record.id for record in stack}:
         raise ConfigError(f"what is live, {live.id}, is in no record here", where=target, fix=which)
     below = _below(stack, live.id)

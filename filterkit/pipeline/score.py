@@ -30,8 +30,9 @@ from filterkit.plugins import plugins
 from filterkit.policy import check_policy
 from filterkit.records import Record, Shard, ShardResult, canonical_json, sha256_text
 from filterkit.rows import compress, count_rows
+from filterkit.shipped import student_folder
 from filterkit.spec import FilterSpec
-from filterkit.student import check_fits, remote_model
+from filterkit.student import check_fits, check_same, remote_model
 
 PLAN = "plan.json"
 OUTPUT_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -143,15 +144,18 @@ def _judges(
     judges: list[Judge] = []
     skipped: dict[str, str] = {}
     specs: list[FilterSpec] = []
-    for (name, student), remote in zip(filters, remotes, strict=True):
+    for (name, folder), remote in zip(filters, remotes, strict=True):
         try:
+            student = student_folder(folder)
             loaded = load_filter(name)
             manifest = load_manifest(student, verify=remote is None)
             check_fits(loaded, manifest, student)
             if remote is None:
                 plugins().load("model", manifest.format)
             else:
-                remote_model(remote, loaded.spec, remote_options).close()
+                there = remote_model(remote, loaded.spec, remote_options)
+                check_same(there, remote, manifest, student)
+                there.close()
             check_policy(loaded.spec)
         except FilterkitError as error:
             if len(filters) == 1:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from filterkit.contracts import Deployer
-from filterkit.errors import GateRefused
+from filterkit.errors import ArtifactError, GateRefused
 from filterkit.pipeline.deployments import DeploymentRecord, Records, history
 from filterkit.pipeline.proof import Sample, check_files, check_scores
 from filterkit.plugins import plugins
@@ -41,13 +41,21 @@ def verify_copy(
     return Verified(compared, check_scores(samples, deployer.open(deployment), deployer.target))
 
 
+def live_now(deployer: Deployer[Any]) -> tuple[Deployment | None, str | None]:
+    """What is live; or None and, where what lies there is broken, how in words. Activating another one mends it."""
+    try:
+        return deployer.current(), None
+    except (ArtifactError, GateRefused) as error:
+        return None, error.what
+
+
 def go_live(deployer: Deployer[Any], record: DeploymentRecord, records: Records) -> Live:
     """Activate a verified copy, and hold what then serves against the samples of its record, which is `activating`.
 
     Where what serves is another student or cannot be asked, what was live before is activated again and GateRefused
     raised. Whatever else goes wrong, the record stays as it is, and the next run that comes here completes it.
     """
-    previous = deployer.current()
+    previous, _ = live_now(deployer)
     known = records.of_target(record.filter, record.target)
     stack = history(known)
     record = _taken_up(known, record.model_copy(update={"before": previous}))

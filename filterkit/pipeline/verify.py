@@ -12,11 +12,11 @@ from filterkit.errors import ArtifactError, GateRefused
 from filterkit.files import sha256_file
 from filterkit.manifest import FILE_NAME, OWN_FILES, UNSAFE_SUFFIXES
 from filterkit.pipeline.deployments import Records
-from filterkit.pipeline.places import Place, place_of, reached
 from filterkit.pipeline.proof import SAMPLES, TOLERANCE, as_scores, largest_difference
-from filterkit.pipeline.timing import Speed, in_batches, measure
 from filterkit.pipeline.train import raw_scores
-from filterkit.pipeline.verdicts import different_verdict
+from filterkit.pipeline.verify_places import Place, place_of, reached
+from filterkit.pipeline.verify_timing import Speed, in_batches, measure
+from filterkit.pipeline.verify_verdicts import different_verdict
 from filterkit.prompt import student_text
 from filterkit.records import F32, Article
 from filterkit.shipped import FILE_NAME as SHIPPED_NAME
@@ -27,6 +27,7 @@ HARMLESS = {"README.md", ".gitattributes", SHIPPED_NAME}
 MOST_RECORDS = 20
 """Earlier students that are tried when something answers as another one."""
 _LENGTHS = (1, 2, 4, 9, 25)
+_SINCE = " (or the student here was validated or forced since: deploy it again)"
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,18 @@ class VerifyReport:
 
 
 def sample_articles(n: int) -> list[Article]:
-    """`n` different articles in several languages, from none to some hundred words, the first without any."""
+    """`n` different articles in several languages, from none to some hundred words, the second without any."""
     texts = [text.partition("\n\n") for text in SAMPLES if text]
-    found = [Article("sample-0", "", "")]
-    for i in range(1, n):
+    found: list[Article] = []
+    for i in range(n):
+        if i == 1:
+            found.append(Article("sample-1", "", ""))
+            continue
         title, _, body = texts[i % len(texts)]
         _, _, other = texts[(i + 1 + i // len(texts)) % len(texts)]
         content = " ".join([body, other] * _LENGTHS[i % len(_LENGTHS)])
         found.append(Article(f"sample-{i}", f"{title} {i}", content))
-    return found[:n]
+    return found
 
 
 def verify(
@@ -101,7 +105,7 @@ def verify(
 
     max_latency_ms: 0 asks for no speed. options: those of the remote model. records: where earlier students are looked
     up by name. Raises StoppedEarly when the target cannot be reached; ConfigError, PluginError, ArtifactError when it
-    cannot be asked, or the student here is damaged.
+    cannot be asked, or the student here is damaged; GateRefused when a folder does not say what is live in it.
     """
     ours = load_student(student_dir)
     try:
@@ -174,7 +178,7 @@ class _Verification:
             if name not in theirs:
                 raise GateRefused(f"{name} is not there")
             if theirs[name] != sha256:
-                raise GateRefused(f"{name} is another file there")
+                raise GateRefused(f"{name} is another file there{_SINCE if name == FILE_NAME else ''}")
         for name in sorted(set(theirs) - set(expected) - HARMLESS):
             unsafe = Path(name).suffix.lower() in UNSAFE_SUFFIXES or not name.startswith(".cache/")
             if unsafe:

@@ -24,6 +24,7 @@ EXPRESSIONS = {
     "${{ vars.DEPLOYER || 'huggingface' }}": "local",
     "${{ vars.HF_NAMESPACE || github.repository_owner }}": "me",
     "${{ vars.MAX_LATENCY_MS || '500' }}": "60000",
+    "${{ vars.FOLDS }}": "",
     "${{ secrets.HF_TOKEN }}": TOKEN,
 }
 """What GitHub would put in their place, with the variable DEPLOYER set to local."""
@@ -197,6 +198,15 @@ def test_gates_that_refuse_stop_it(runner: Runner) -> None:
         code = runner.job("deploy", tag="tiny-v1", only=only)
     assert code == 1, "even if nobody asked the gates before, deploy does"
     assert not (runner.root / "deployments").exists()
+
+
+def test_gates_are_asked_out_of_fold_where_the_repository_says_so(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EXPRESSIONS, "${{ vars.FOLDS }}", "3")
+    assert runner.job("check", only="Ask the gates") == 0, runner.said
+    said = json.loads((runner.root / "filters/tiny/v1/model/filterkit.json").read_bytes())
+    assert said["gates"]["method"].startswith("out of fold, 3 folds")
 
 
 def test_a_filter_that_is_wrong_or_fails_its_tests_stops_it(runner: Runner) -> None:

@@ -51,7 +51,7 @@ def test_what_was_deployed_is_listed_newest_last(two: Inside) -> None:
     assert all(gate["passed"] and gate["limit"] is not None for gate in newest["gates"])
     assert len(newest["samples"]) >= 5
     assert said["disagreements"] == []
-    assert "nothing was deployed" in two("deployments", "another").out
+    assert "nothing of another was deployed" in two("deployments", "another").out
 
 
 def test_the_same_deployment_again_is_one_record(two: Inside) -> None:
@@ -83,6 +83,13 @@ def test_roll_back_goes_back_and_not_forth_again(two: Inside) -> None:
     assert "nothing was done" in two("rollback", "tiny/v1", "--to", first[:6]).out
     assert f"before it: {first}" in two("rollback", "tiny/v1", "--to", second).out
     assert live(two.root) == second
+
+
+def test_going_back_needs_neither_the_student_nor_the_policy_of_then(two: Inside) -> None:
+    first, _ = deployed(two, "student"), deployed(two, "second")
+    shutil.rmtree(two / "student")
+    write_filter(two / "tiny/v1", FILTER + "gates: {mae: 0.0001}\n")
+    assert f"live: {first}" in two("rollback", "tiny/v1").out
 
 
 def test_three_steps_back(two: Inside) -> None:
@@ -148,6 +155,16 @@ def test_a_live_copy_that_somebody_removed_is_told_and_can_be_left(two: Inside) 
     assert f"--to {first}" in refused
     assert f"live: {first}" in two("rollback", "tiny/v1", "--to", first).out
     two("deployments")
+
+
+def test_a_live_copy_that_somebody_altered_is_told_and_deploying_mends_it(two: Inside) -> None:
+    first = deployed(two, "student")
+    file = two / f"deployments/tiny/versions/{first}/student/toy.json"
+    file.write_bytes(file.read_bytes() + b" ")
+    assert "was altered since it was published" in two("deployments", code=1).err
+    assert deployed(two, "student") == first
+    two("deployments")
+    assert len(record_files(two.root)) == 1
 
 
 @pytest.mark.parametrize("name", ["current.json", "versions/{}/deployment.json"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Inside, labelled, read_jsonl, write_jsonl
+from helpers import FILTER, Inside, labelled, read_jsonl, write_filter, write_jsonl
 from wire import serving
 
 from filterkit.files import sha256_file
@@ -124,10 +124,27 @@ def test_a_copy_with_anything_else_in_it_fails(two: Inside, how: str) -> None:
 
 def test_a_student_that_was_validated_since_is_told_from_another(two: Inside) -> None:
     shutil.copytree(two / "student", two / "copy")
-    two("validate", "tiny/v1", "--student", "student", "--data-dir", "data")
+    write_filter(two / "tiny/v1", FILTER + "gates: {mae: 0.0001}\n")
+    two("validate", "tiny/v1", "--student", "student", "--data-dir", "data", code=1)
     said = two("verify", "copy", "--student", "student", code=1).err
     assert "filterkit.json is another file there" in said
     assert "validated or forced since" in said
+
+
+def test_the_target_that_deploy_names_is_a_target(two: Inside) -> None:
+    made = json.loads(two("deploy", "tiny/v1", "--student", "student", "--json").out)["deployment"]
+    assert verify(two, made["target"])["passed"]
+    two("deploy", "tiny/v1", "--student", "second")
+    assert answer(verify(two, made["target"], code=1), "student") is False
+    for torn in ("{", '{"id": "../../../student"}', '{"id": 1}', "[]"):
+        (Path(made["target"]) / "current.json").write_text(torn)
+        assert "does not say which copy is live" in two("verify", made["target"], "--student", "student", code=1).err
+
+
+def test_a_folder_without_a_student_is_not_even_read(two: Inside) -> None:
+    (two / "elsewhere").mkdir()
+    (two / "elsewhere" / "link").symlink_to("/")
+    assert "no filterkit.json" in two("verify", "elsewhere", "--student", "student", code=1).err
 
 
 def test_a_link_fails(two: Inside) -> None:
@@ -147,6 +164,7 @@ def test_another_student_is_named(two: Inside) -> None:
 def test_what_cannot_be_verified_is_the_users_to_change(two: Inside) -> None:
     two("verify", "nowhere", "--student", "student", code=2)
     two("verify", "student", "--student", "nowhere", code=2)
+    assert "no address" in two("verify", "student", "--student", "student", "-O", "timeout_s=1", code=2).err
     two("verify", "gopher://x", "--student", "student", code=2)
     two("verify", "student", "--student", "student", "--per-hour", "nan", code=2)
     two("verify", "student", "--student", "student", "--samples", "0", code=2)
@@ -177,10 +195,16 @@ def test_own_articles_may_be_asked(two: Inside) -> None:
         with (two / "mine.jsonl").open("a") as file:
             file.write("no article\n{}\n")
         said = two("verify", server.address, "--student", "student", "--articles", "mine.jsonl", *ANY_SPEED).err
-        assert "2 lines were left out, the first: mine.jsonl:31: " in said
+        assert "left out 2 lines, the first: mine.jsonl:31: " in said
         (two / "bad.jsonl").write_text("no article\n")
         said = two("verify", server.address, "--student", "student", "--articles", "bad.jsonl", code=2).err
         assert "bad.jsonl:1: " in said
+
+
+def test_one_sample_tells_students_apart(two: Inside) -> None:
+    with serving(two / "second") as server:
+        found = verify(two, server.address, "--samples", "1", code=1)
+    assert (answer(found, "scores"), found["samples"]) == (False, 1)
 
 
 def test_a_server_of_another_student_is_named(two: Inside) -> None:
@@ -305,6 +329,16 @@ def test_scoring_through_a_server_that_is_down_goes_on_later(two: Inside) -> Non
         server.status = 200
         two(*score, "--remote", server.address)
     assert len(read_jsonl(two / "out.jsonl")) == 10
+
+
+def test_articles_that_a_server_does_not_score_are_failed_rows(two: Inside) -> None:
+    write_jsonl(two / "in.jsonl", labelled(10, seed=3))
+    score = ("score", "tiny/v1", "--student", "student", "--articles", "in.jsonl", "--output", "out.jsonl")
+    with serving(two / "student", change=lambda answer: [[], *answer[1:]]) as server:
+        two(*score, "--remote", server.address, code=3)
+    rows = read_jsonl(two / "out.jsonl")
+    assert len(rows) == 10
+    assert ["error" in row for row in rows] == [True] + [False] * 9
 
 
 def test_wrong_addresses_are_refused_before_anything_is_read(two: Inside) -> None:

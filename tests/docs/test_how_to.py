@@ -84,7 +84,7 @@ def test_rolling_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         record = workspace / ".filterkit" / "deployments" / f"{rows}-uplifting.json"
         record.write_text(made[-1].model_dump_json())
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(block.text for block in blocks(DOCS / "how-to" / "roll-back.md", "python"))
+    code = "\n".join(block.text for block in blocks(DOCS / "how-to" / "verify-and-roll-back.md", "python"))
     (tmp_path / "page.py").write_text(code, encoding="utf-8")
     names = runpy.run_path(str(tmp_path / "page.py"))
     assert f"live: {made[0].id}" in capsys.readouterr().out

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from filterkit.errors import ArtifactError
-from filterkit.shipped import Shipped, identity, read_shipped
+from filterkit.shipped import Shipped, identity, read_shipped, student_folder
 
 FILES = {"filterkit.json": "a" * 64, "handler.py": "b" * 64}
 SHIPPED = Shipped(
@@ -54,3 +55,18 @@ def test_no_bit_of_it_can_be_flipped() -> None:
 def test_what_is_none_is_refused(data: bytes) -> None:
     with pytest.raises(ArtifactError, match=r"deployment\.json"):
         read_shipped(data, "there")
+
+
+def test_a_folder_of_deployments_stands_for_what_is_live(tmp_path: Path) -> None:
+    assert student_folder(tmp_path) == tmp_path
+    (tmp_path / "current.json").write_text('{"id": "0123456789abcdef"}')
+    assert student_folder(tmp_path) == tmp_path / "versions" / "0123456789abcdef" / "student"
+    (tmp_path / "filterkit.json").touch()
+    assert student_folder(tmp_path) == tmp_path, "a student is itself"
+
+
+@pytest.mark.parametrize("torn", ["", "[]", "{}", '{"id": "../../../etc/passw"}', '{"id": 7}'])
+def test_a_torn_record_of_what_is_live_is_refused(tmp_path: Path, torn: str) -> None:
+    (tmp_path / "current.json").write_text(torn)
+    with pytest.raises(ArtifactError, match=r"current\.json"):
+        student_folder(tmp_path)

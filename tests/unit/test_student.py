@@ -70,11 +70,12 @@ class There(Scorer):
 
 class Elsewhere(Model):
     remote = True
+    def student_hash(self, ref): return "f" * 64 if "another" in ref else None
     def load(self, ref, *, device="auto", threads=None, shared=None): return There(ref, len(self.spec.names))
 
 @hookimpl
 def register_models(register):
-    register("elsewhere", "fk_elsewhere.plugin:Elsewhere", schemes=("toy",))
+    register("elsewhere", "fk_elsewhere.plugin:Elsewhere", schemes=("away",))
 """
 
 
@@ -88,20 +89,21 @@ def test_what_was_read_is_judged_as_by_judge(student: Student) -> None:
 def test_scores_from_elsewhere_are_calibrated_and_judged_here(ready: Workspace, toys: None, local_site: Any) -> None:
     local_site.add("fk-elsewhere", plugin=REMOTE)
     here = filterkit.load_student(ready / "student", ready.filter)
-    away = filterkit.load_student(ready / "student", ready.filter, remote="toy://host/3")
+    away = filterkit.load_student(ready / "student", ready.filter, remote="away://host/3")
     assert (away.read([to_article(ROWS[0])]).scores == 3.0).all()
     expected = here.calibrate(np.full((1, 3), 3.0, dtype=np.float32))
     assert (away.score(ROWS[:1]) == expected).all()
     (ready / "student" / "toy.json").unlink()
-    filterkit.load_student(ready / "student", ready.filter, remote="toy://host/3")  # needs no weights here
+    filterkit.load_student(ready / "student", ready.filter, remote="away://host/3")  # needs no weights here
 
 
 @pytest.mark.parametrize(
     ("address", "options", "error"),
     [
         ("gopher://x", {}, "no model reads addresses that begin with gopher://"),
-        ("toy://host/3", {"use": "toy"}, "reads folders"),
-        ("toy://host/3", {"colour": "red"}, "colour"),
+        ("away://host/3", {"use": "toy"}, "reads folders"),
+        ("away://another/3", {}, "scores with student ffffffffffff"),
+        ("away://host/3", {"colour": "red"}, "colour"),
     ],
 )
 def test_an_address_that_nobody_reads(

@@ -38,13 +38,28 @@ def _made_once(student: Path, manifest: Manifest, spec: FilterSpec) -> dict[str,
     return _made[key]
 
 
+_SOME = ("handler.py", "requirements.txt", "runtime/filter.json", "runtime/filterkit/__init__.py")
+
+
+def _some_of_it(student: Path, manifest: Manifest, spec: FilterSpec) -> dict[str, bytes]:
+    """Files of every kind and not all fifty, which only an endpoint needs: it asks for `whole`."""
+    made = _made_once(student, manifest, spec)
+    return {name: made[name] for name in _SOME}
+
+
+@pytest.fixture
+def whole(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is deployed in this process has all that an endpoint needs."""
+    monkeypatch.setattr(parcel, "endpoint_files", _made_once)
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A fake Hub whose token is what every context hands out; this process's environment leads there."""
     with FakeHub(token=SECRET) as server:
         for name, value in server.env().items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(parcel, "endpoint_files", _made_once)
+        monkeypatch.setattr(parcel, "endpoint_files", _some_of_it)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)  # the fake Hub speaks LFS
         yield server
 

@@ -63,7 +63,7 @@ class Workspace:
     def env(self, hub: FakeHub | None) -> dict[str, str]:
         """A process's environment: a Hub's, or no network at all."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("FILTERKIT_", "HF_"))}
-        return clean | (hub.env() if hub else {}) | {"OMP_NUM_THREADS": "1"}
+        return clean | (hub.env() if hub else {}) | {"OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_TELEMETRY": ""}
 
     def train(self) -> None:
         """A lite student of the splits."""

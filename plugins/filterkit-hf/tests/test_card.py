@@ -69,6 +69,13 @@ def test_no_path_of_this_machine(manifest: Manifest, base: str) -> None:
     assert "base_model" not in front(card)
 
 
+def test_names_are_shown_as_they_are(manifest: Manifest) -> None:
+    oracles = ("gemini:gemini_3*flash", "a`b\n# c")
+    data = manifest.data.model_copy(update={"oracles": oracles})
+    card = model_card(manifest.model_copy(update={"data": data}), OPTIONS)
+    assert "- labels: `gemini:gemini_3*flash`, `a'b # c`;" in card
+
+
 def test_a_base_of_the_hub_is_named(manifest: Manifest) -> None:
     card = model_card(manifest.model_copy(update={"base_model": "Qwen/Qwen2.5-1.5B"}), OPTIONS)
     assert front(card)["base_model"] == "Qwen/Qwen2.5-1.5B"

@@ -17,10 +17,10 @@ import yaml
 from filterkit_hf.deployer import HubDeployer
 from shipping import COMMAND, Workspace, everything_below
 
-from filterkit.errors import FilterkitError, GateRefused, InputError
+from filterkit.errors import ConfigError, FilterkitError, GateRefused, InputError
 from filterkit.files import sha256_file
 from filterkit.student import load_student
-from filterkit.testing import make_student
+from filterkit.testing import make_student, tiny_spec
 from filterkit.testing.fake_hub import FakeHub, Fault
 from filterkit.testing.samples import sample_articles
 
@@ -66,6 +66,7 @@ def test_a_lite_student_goes_out_and_comes_home(hub: FakeHub, workspace: Workspa
         assert hub.token not in said
     assert hub.token.encode() not in everything_below(workspace.root)
     assert hub.seen(hub.token) == []
+    assert not [seen for seen in hub.requests if "agent-harnesses" in seen.path], "what is sent with telemetry on"
 
 
 @pytest.mark.heavy
@@ -225,6 +226,23 @@ def test_a_card_of_ones_own_is_used(hub: FakeHub, deployer: Make, student: Toy) 
     one = deployer()
     one.activate(one.publish(*student))
     assert hub.repo("me/x").files()["README.md"] == (student[0] / "README.md").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("version", "taken"), [("1.2", True), ("2.0.0-rc.1+b", True), ("1..2", False), ("1.", False), ("1.lock", False)]
+)
+def test_a_version_is_the_name_of_a_tag(
+    hub: FakeHub, deployer: Make, context: Any, tmp_path: Path, version: str, taken: bool
+) -> None:
+    one, student = deployer(), tmp_path / "student"
+    made = make_student(student, tiny_spec(version=version), context)
+    if not taken:
+        with pytest.raises(ConfigError, match="names no tag"):
+            one.publish(student, made)
+        assert hub.repos == []
+        return
+    one.activate(one.publish(student, made))
+    assert hub.repo("me/x").head(f"v{version}") == hub.repo("me/x").head()
 
 
 def test_a_card_that_the_hub_refuses(hub: FakeHub, deployer: Make, student: Toy) -> None:

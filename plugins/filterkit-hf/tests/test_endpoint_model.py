@@ -27,8 +27,9 @@ Load = Callable[..., EndpointScorer]
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Iterator[Load]:
-    """Makes scorers; keywords are options. They wait briefly."""
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+    """Makes scorers; keywords are options. They wait briefly, where no server says how long."""
+    monkeypatch.setattr(server_module, "_backoff", lambda tries: 0.05)
     made: list[EndpointScorer] = []
 
     def make(url: str, ctx: Context | None = None, **options: Any) -> EndpointScorer:
@@ -111,7 +112,7 @@ def test_a_server_that_wakes_up_is_waited_for(load: Load) -> None:
 
 def test_a_server_that_never_wakes_up(load: Load) -> None:
     with ScoringServer("labels", NAMES, always=Fault(503, '{"error": "no replica"}')) as server:
-        scorer = load(server.url, cold_start_s=0.8)
+        scorer = load(server.url, cold_start_s=0.3)
         with pytest.warns(UserWarning, match="503"), pytest.raises(StoppedEarly, match="503: no replica") as caught:
             scorer.predict(TEXTS[:1])
         assert caught.value.exit_code == 4
@@ -371,11 +372,16 @@ def test_it_is_an_inference_client_that_tells_nobody_else(monkeypatch: pytest.Mo
         assert "authorization" not in server.posts[0].headers, "not even the token of this machine"
 
 
-def test_a_server_may_say_which_student_it_has(tmp_path: Path) -> None:
+def test_a_server_may_say_whose_verdicts_it_gives(tmp_path: Path) -> None:
     options = EndpointModel.Options.model_validate({"timeout_s": 5, "retries": 0, "cold_start_s": 0})
     model = EndpointModel(options, SPEC, fake_context(tmp_path))  # type: ignore[arg-type]
-    served = [{"filter": "another", "student_hash": "a" * 64}, {"filter": "tiny", "student_hash": "b" * 64}]
-    for answer, said in (({"filters": served}, "b" * 64), ({"filters": served[:1]}, None), ([1], None), (None, None)):
+    for verdict, said in (({"student_hash": "b" * 64}, "b" * 64), ({}, None), ({"student_hash": 7}, None)):
         with ScoringServer("labels", NAMES) as server:
-            server.look = lambda path, answer=answer: answer if path == "/v1/filters" else None  # type: ignore[misc]
+            server._labels = lambda path, body, verdict=verdict: [  # type: ignore[misc]
+                {"scores": {}, **verdict} if isinstance(one, dict) else server._best_first(one)
+                for one in body["inputs"]
+            ]
             assert model.student_hash(server.url) == said
+    for kind in KINDS:
+        with ScoringServer(kind, NAMES) as server:  # type: ignore[arg-type]
+            assert model.student_hash(server.url) is None

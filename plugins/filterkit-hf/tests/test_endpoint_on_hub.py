@@ -18,7 +18,7 @@ TEXTS = ["neighbours helped volunteers", "a new sensor prototype", "", "汉字"]
 
 
 @pytest.fixture
-def address(hub: FakeHub, deployer: Callable[..., HubDeployer], student: tuple[Path, str]) -> str:
+def address(hub: FakeHub, whole: None, deployer: Callable[..., HubDeployer], student: tuple[Path, str]) -> str:
     """Of a running endpoint that serves the student."""
     one = deployer(endpoint="tiny", hardware="intel-x1")
     one.activate(one.publish(*student))
@@ -29,8 +29,8 @@ def model(spec: FilterSpec, context: Context, **options: Any) -> EndpointModel:
     return EndpointModel(EndpointModel.Options.model_validate(options), spec, context)  # type: ignore[arg-type]
 
 
-def test_it_scores_as_the_folder_does(
-    address: str, student: tuple[Path, str], spec: FilterSpec, context: Context
+def test_it_scores_as_the_folder_does_at_its_price(
+    address: str, student: tuple[Path, str], hub: FakeHub, spec: FilterSpec, context: Context, tmp_path: Path
 ) -> None:
     here = load_scorer(student[0])
     there = model(spec, context, cold_start_s=30).load(address)
@@ -40,9 +40,6 @@ def test_it_scores_as_the_folder_does(
     assert verdicts is not None
     assert [set(one["scores"]) for one in verdicts] == [set(spec.names), set(spec.names), set(), set(spec.names)]
     there.close()
-
-
-def test_its_price(address: str, hub: FakeHub, spec: FilterSpec, context: Context, tmp_path: Path) -> None:
     asking = model(spec, context, endpoints_api=hub.endpoints_url)
     price = asking.usd_per_hour(address)
     assert price is not None

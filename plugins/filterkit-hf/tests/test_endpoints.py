@@ -17,6 +17,8 @@ from filterkit.testing.fake_hub import FakeHub
 Toy = tuple[Path, str]
 Make = Callable[..., HubDeployer]
 
+pytestmark = pytest.mark.usefixtures("whole")
+
 
 @pytest.mark.parametrize(
     ("name", "size", "region"),

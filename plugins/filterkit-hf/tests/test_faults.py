@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from filterkit_hf.deployer import HubDeployer
 from filterkit_hf.endpoint_model import EndpointModel
+from filterkit_hf.faults import translate
 from filterkit_hf.hub_model import HubModel
 from shipping import Workspace
 
@@ -67,6 +68,15 @@ def test_what_no_header_can_carry_is_shown_by_no_error(
     assert hub.requests == []
 
 
+@pytest.mark.parametrize(
+    "error", [KeyError("sha"), TypeError("string indices must be integers"), ValueError("no JSON")]
+)
+def test_an_answer_that_the_library_cannot_read_is_an_outage(error: Exception) -> None:
+    found = translate(error, "me/x")
+    assert found.exit_code == 4
+    assert "an answer made no sense" in str(found)
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 def test_a_short_outage_is_waited_out(hub: FakeHub, deployer: Make, student: Toy, method: str) -> None:
@@ -122,6 +132,7 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.heavy
 def test_nobody_there(workspace: Workspace, hub: FakeHub) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"http://127.0.0.1:{free.getsockname()[1]}"

@@ -56,6 +56,7 @@ def check(endpoint: Endpoint, student: Path, articles: list[dict[str, Any]]) -> 
     np.testing.assert_allclose([[row[name] for name in names] for row in found], raw, atol=1e-4)
 
 
+@pytest.mark.heavy
 def test_a_student_of_transformers(shipped: Path, student: Path) -> None:
     with Endpoint(shipped) as endpoint:
         check(endpoint, student, [article.to_dict() for article in sample_articles(6)])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from running import ARTICLE, Place, Running
+from running import ARTICLE, Place, Running, write_student
 
 from filterkit.api import load_student
 
@@ -172,6 +174,19 @@ def test_metrics_count_what_happened(shared_place: Place) -> None:
         assert running.metric(f'filterkit_student_info{{filter="tiny",student_hash="{hash}",version="1"}}') == 1
 
 
+def test_versions_of_a_filter_share_its_queue_in_the_metrics(place: Place) -> None:
+    shutil.copytree(place.root / "tiny", place.root / "newer")
+    text = place.root / "newer" / "filter.yaml"
+    text.write_text(text.read_text().replace('version: "1"', 'version: "2"'))
+    write_student(place.root / "newer-student", place.root / "newer")
+    with place.serve(filters=("tiny", "newer")) as running, ThreadPoolExecutor() as pool:
+        slow = {"articles": [{"content": "sleep:0.5"}] * 3}
+        asked = [pool.submit(running.score, slow, f"/v1/score?filter=tiny@{version}") for version in (1, 2)]
+        running.until(lambda: running.metric('filterkit_queue_articles{filter="tiny"}') == 6)
+        assert [one.result().json["version"] for one in asked] == ["1", "2"]
+        assert running.metric('filterkit_queue_articles{filter="tiny"}') == 0
+
+
 def test_what_is_served_is_described(server: Running, shared_place: Place) -> None:
     tiny, other = server.ask("GET", "/v1/filters").json["filters"]
     assert (tiny["filter"], other["filter"]) == ("tiny", "other")
@@ -191,6 +206,9 @@ def test_the_description_names_every_address_and_only_schemas_that_there_are(ser
         for method in methods:
             answer = server.ask(method.upper(), path.replace("{name}", "tiny"), ARTICLE if method == "post" else None)
             assert answer.status in (200, 400), (path, method)
+    paths = found["paths"]
+    assert all("401" in paths[path]["get"]["responses"] for path in ("/v1/filters", "/metrics"))
+    assert "503" in paths["/ready"]["get"]["responses"]
     named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(found)))
     assert named == set(found["components"]["schemas"])
 

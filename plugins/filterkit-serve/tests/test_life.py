@@ -227,7 +227,7 @@ def test_it_is_not_ready_before_its_students_are_loaded(place: Place) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["tiny"], "Missing option '--student'"),
+        (["tiny"], "tiny/model: there is no student here"),
         (["tiny", "other", "--student", "tiny-student"], "2 filters need as many --student"),
         (["--student", "tiny-student"], "name at least one filter"),
         (["tiny", "--student", "nowhere"], "nowhere: there is no student here"),
@@ -237,6 +237,8 @@ def test_it_is_not_ready_before_its_students_are_loaded(place: Place) -> None:
         (["tiny", "--student", "tiny-student", "--host", "no.such.host.invalid"], "no such address"),
         (["tiny", "--student", "tiny-student", "--max-queue", "5"], "--max-queue 5 has no room"),
         (["tiny", "--student", "tiny-student", "--max-held", "5"], "--max-held 5 has no room"),
+        (["tiny", "--student", "tiny-student", "--watch", "nan"], "--watch"),
+        (["tiny", "--student", "tiny-student", "--read-timeout", "inf"], "--read-timeout"),
     ],
 )
 def test_what_is_wrong_at_the_start_is_one_line(
@@ -256,6 +258,18 @@ def test_what_is_wrong_at_the_start_is_one_line(
     said = capfd.readouterr().err
     assert says in said.splitlines()[-1]
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("token", ["two words", "two\nlines", "schlüssel"])
+def test_a_token_that_no_client_could_send_is_refused(
+    shared_place: Place, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], token: str
+) -> None:
+    monkeypatch.chdir(shared_place.root)
+    monkeypatch.setenv("FILTERKIT_SERVE_TOKEN", token)
+    assert run(["serve", "tiny", "--student", "tiny-student", "--port", "0"]) == 2
+    said = capfd.readouterr().err
+    assert "FILTERKIT_SERVE_TOKEN" in said
+    assert token not in said
 
 
 def test_a_taken_port_is_said(

@@ -66,14 +66,14 @@ def test_a_declared_length_is_refused_before_anything_is_sent(guarded: Running) 
 def test_too_many_inputs_are_refused(guarded: Running, body: bytes) -> None:
     assert len(body) <= BODY
     found = guarded.score(body, "/" if b"inputs" in body else "/v1/score")
-    assert (found.status, found.code) == (413, "too_many_inputs")
+    assert (found.status, found.code) == (413, "inputs_too_large")
 
 
 def test_a_million_tiny_inputs_are_refused(shared_place: Place) -> None:
     with shared_place.serve() as running:
         before = running.memory()
         for path, body in (("/v1/score", {"articles": [{}] * 1_000_000}), ("/", {"inputs": ["a"] * 1_000_000})):
-            assert running.score(body, path).code == "too_many_inputs"
+            assert running.score(body, path).code == "inputs_too_large"
         assert running.memory() - before < 300_000_000
         assert running.score(ARTICLE).status == 200
 
@@ -169,6 +169,36 @@ def test_what_is_no_http_is_told_so(guarded: Running, sent: bytes) -> None:
         head, _, body = read_all(raw).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert json.loads(body)["error"]["code"] == "bad_http"
+    assert not guarded.log("library")  # its line is that of any refused request
+
+
+def test_a_body_behind_an_upgrade_is_refused_and_not_taken_for_a_request(guarded: Running) -> None:
+    """As some clients send the first request of a connection; the parser ends where another protocol may begin."""
+    hidden = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+    head = b"POST /v1/score HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: %d\r\n\r\n"
+    with closing(guarded.socket()) as raw:
+        raw.sendall(head % len(hidden))
+        time.sleep(0.1)
+        raw.sendall(hidden)
+        found = read_all(raw)
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert b'"no_upgrade"' in found
+    assert found.count(b"HTTP/1.1 ") == 1
+    with closing(guarded.socket()) as raw:
+        raw.sendall(hidden.replace(b"\r\n\r\n", b"\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"))
+        assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert not guarded.log("library")
+
+
+def test_a_connection_that_is_cut_is_no_fault_of_ours(guarded: Running) -> None:
+    body = json.dumps(ARTICLE).encode()
+    good = b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    for _ in range(5):
+        with closing(guarded.socket()) as raw:
+            raw.sendall(good + b"G@T\r\n\r\n")
+            read_all(raw)
+    guarded.until(lambda: guarded.metric("filterkit_held_bytes") == 0)
+    assert guarded.metric('filterkit_errors_total{code="internal"}') == 0
 
 
 def test_more_connections_than_allowed_are_refused(guarded: Running) -> None:

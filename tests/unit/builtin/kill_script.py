@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from filterkit.builtin.local import LocalDeployer
-from filterkit.errors import InputError
+from filterkit.errors import ArtifactError
 from filterkit.records import Deployment
 from filterkit.testing import fake_context, make_student, tiny_spec
 
@@ -105,7 +105,7 @@ def sweep(root: Path, scenario: str) -> int:
             assert live.student_hash in allowed, "a kill left another student live"
             usable(root, live)
         if scenario == "remove":
-            with contextlib.suppress(InputError):  # it is there whole, or gone
+            with contextlib.suppress(ArtifactError):  # it is there whole, or gone
                 assert deployer(root).fetch_hashes(second) == whole
         work()
         live = deployer(root).current()

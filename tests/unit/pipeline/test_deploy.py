@@ -158,3 +158,17 @@ def test_what_cannot_even_be_tried_is_not_marked_as_forced(ready: Workspace, toy
     report = deployed(ready, gates=Gates(mae=0.1), force="now\n  or never")
     assert report.forced is not None
     assert report.forced.reason == "now or never"
+
+
+def test_what_was_forced_and_then_not_shipped_is_as_it_was(
+    ready: Workspace, toys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = ready / "student" / "filterkit.json"
+    before = manifest.read_bytes()
+    with monkeypatch.context() as patch:
+        tampering(patch, lambda copy: (copy / "toy.json").unlink())
+        with pytest.raises(GateRefused, match=r"toy\.json"):
+            deployed(ready, gates=Gates(mae=0.1), force="in a hurry")
+    assert manifest.read_bytes() == before
+    deployed(ready, gates=Gates(mae=0.1), force="in a hurry")
+    assert b"in a hurry" in manifest.read_bytes()

@@ -182,7 +182,7 @@ def _origin(manifest: Manifest, options: HubOptions) -> str:
 
 
 def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"`{_line(name)}`" for name in names) or "not recorded"
+    return ", ".join(map(_code, names)) or "not recorded"
 
 
 def _size(rows: int) -> str:
@@ -198,6 +198,14 @@ def _split_name(name: str) -> str:
 
 def _line(text: str) -> str:
     """Foreign text as one line of Markdown in which nothing is a command."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~])", r"\\\1", _one_line(text))
+
+
+def _code(text: str) -> str:
+    """Foreign text as one line of code, in which Markdown escapes nothing."""
+    return "`" + _one_line(text).replace("`", "'") + "`"
+
+
+def _one_line(text: str) -> str:
     line = " ".join(text.encode("utf-8", "replace").decode().split())
-    readable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~])", r"\\\1", readable)
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)

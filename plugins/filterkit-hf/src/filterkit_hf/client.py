@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import httpx2
-from huggingface_hub import set_client_factory
+from huggingface_hub import constants, set_client_factory
 from huggingface_hub.utils._http import hf_request_event_hook
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -69,8 +69,14 @@ def retry_after(response: httpx2.Response) -> float | None:
     return float(said) if said.isascii() and said.isdigit() else None
 
 
+def tell_nobody() -> None:
+    """No telemetry in this process. Else the library tells what else is installed, and which program started it."""
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+
+
 def install(patience_s: float, timeout_s: float) -> None:
     """Make huggingface_hub use such a client in this process, draw bars on a terminal only, and log no addresses."""
+    tell_nobody()
     if not sys.stderr.isatty():
         disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its warnings name addresses that are signed

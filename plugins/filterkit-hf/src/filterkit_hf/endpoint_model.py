@@ -14,7 +14,7 @@ from filterkit.api import ConfigError, FilterkitError, FilterSpec, Model, Option
 from filterkit_hf.dialects import Dialect, Labels, Scores, find_dialect
 from filterkit_hf.endpoints import Endpoints
 from filterkit_hf.hub import Access
-from filterkit_hf.options import ENDPOINTS_API, Address, token_if_set, token_of
+from filterkit_hf.options import ENDPOINTS_API, Address, hub_address, token_if_set, token_of
 from filterkit_hf.server import (
     Patience,
     Refusal,
@@ -23,8 +23,11 @@ from filterkit_hf.server import (
     is_hugging_face,
     is_loopback,
     is_private,
+    origin,
 )
 
+SERVE_TOKEN = "FILTERKIT_SERVE_TOKEN"  # noqa: S105 - the variable's name
+"""What `filterkit serve` reads its token from."""
 _MOST_CHARS = 4_000_000
 """Characters of one request; proxies before endpoints take bodies of some megabytes."""
 _PROBE = "One plain sentence."
@@ -57,8 +60,11 @@ class EndpointOptions(Options):
         description="send a token: auto only to Hugging Face (but for Spaces) and to this machine, if there is one; "
         "true to any server, but never over plain http to another machine",
     )
-    token_env: str = Field(
-        "HF_TOKEN", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="the environment variable that holds the token"
+    token_env: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description=f"the environment variable that holds the token; if not given, HF_TOKEN for Hugging Face and "
+        f"{SERVE_TOKEN} for other servers",
     )
     endpoints_api: Address = Field(
         ENDPOINTS_API, description="address of the Inference Endpoints API, which is asked for the price by the hour"
@@ -161,9 +167,9 @@ class EndpointScorer(Scorer):
         try:
             self.server.post(dialect.path, dialect.payload([_PROBE]))
         except Refusal:
-            raise ConfigError(
-                f"refuses every request ({refusal})", where=self.server.address, fix="See the option `dialect`"
-            ) from None
+            paused = "paused" in str(refusal)  # in the words of Inference Endpoints, which answer 400 then
+            fix = "filterkit endpoint resume NAME" if paused else "See the option `dialect`"
+            raise ConfigError(f"refuses every request ({refusal})", where=self.server.address, fix=fix) from None
 
     def _dialect(self) -> Dialect:
         with self._making:
@@ -194,17 +200,14 @@ class EndpointModel(Model[EndpointOptions]):
         return EndpointScorer(Server(address, self._token(address), patience), self.spec, options)
 
     def student_hash(self, ref: str) -> str | None:
-        """What `filterkit serve` says of the student that it has for this filter; other servers say nothing."""
+        """Whose verdicts a shipped student's endpoint, or `filterkit serve`, says that it gives; others do not say."""
         scorer = self.load(ref)
         try:
-            said = scorer.server.look("/v1/filters")
+            found = scorer.verdicts([{"title": "", "content": _PROBE}])
         finally:
             scorer.close()
-        served = said.get("filters") if isinstance(said, dict) else None
-        for one in served if isinstance(served, list) else ():
-            if isinstance(one, dict) and one.get("filter") == self.spec.name:
-                return str(one.get("student_hash"))
-        return None
+        said = found[0].get("student_hash") if found else None
+        return said if isinstance(said, str) else None
 
     def usd_per_hour(self, ref: str) -> float | None:
         """The price of one copy of the Inference Endpoint at that address, by today's list; None where HF_TOKEN sees no
@@ -225,7 +228,9 @@ class EndpointModel(Model[EndpointOptions]):
         return None
 
     def _token(self, address: str) -> str | None:
-        wanted, variable = self.options.authenticate, self.options.token_env
+        wanted = self.options.authenticate
+        own = is_hugging_face(address) or origin(address) == origin(hub_address())
+        variable = self.options.token_env or ("HF_TOKEN" if own else SERVE_TOKEN)
         if wanted is False:
             return None
         if wanted is True:

@@ -20,6 +20,8 @@ from filterkit.api import ArtifactError, ConfigError, FilterkitError, InputError
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 """HTTP status codes after which the same request may work."""
 AGAIN = "Run the same command again; it goes on from there"
+_NO_SENSE = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError)
+"""What huggingface_hub raises at downloads that were cut, answers that are no JSON or other JSON, and Xet's faults."""
 _MOST_SAID = 200
 _ADDRESS = re.compile(r"\(?https?://\S+")
 
@@ -60,7 +62,7 @@ def translate(error: Exception, where: str) -> FilterkitError:
             return ConfigError(_said(str(cause)), where=where)
     if isinstance(error, ValueError) and "metadata in README.md" in str(error):
         return ArtifactError(_said(str(error)), where="README.md", fix="Mend the card's front matter")
-    if isinstance(error, OSError | ValueError | RuntimeError):  # cut downloads, answers that are no JSON, Xet's faults
+    if isinstance(error, _NO_SENSE):
         return Outage(f"an answer made no sense ({_said(str(error))})", where=where)
     return InputError(f"{type(error).__name__}: {_said(str(error))}", where=where)
 
@@ -81,7 +83,9 @@ def _by_status(error: HfHubHTTPError | httpx2.HTTPStatusError, where: str) -> Fi
         return Outage(f"answers {status}{words}", where=where)
     if status == 401:
         return ConfigError(
-            "the token in HF_TOKEN is not known there (401)", where=where, fix="Make one under Settings, Access Tokens"
+            "the token in HF_TOKEN is not known there, or there is none (401)",
+            where=where,
+            fix="Make one under Settings, Access Tokens: export HF_TOKEN=…",
         )
     if status == 403:
         return ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import MutableMapping, Sequence
@@ -120,6 +121,15 @@ class HubModel(Model[HubModelOptions]):
         with _fetched(*self._revision(ref), [name]) as folder:
             path = Path(folder) / name
             return path.read_bytes() if path.is_file() else None
+
+    def student_hash(self, ref: str) -> str | None:
+        """That of the manifest there; None where there is none that can be read."""
+        data = self.stored(ref, "filterkit.json")
+        try:
+            said = json.loads(data or b"").get("student_hash")
+        except (ValueError, AttributeError, RecursionError):
+            return None
+        return said if isinstance(said, str) else None
 
     def _revision(self, ref: str) -> tuple[Repo, str]:
         """The repository, and the commit that the revision is now."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from filterkit.api import ArtifactError, FilterSpec, Manifest, Shipped, identity, load_manifest
+from filterkit.api import ArtifactError, ConfigError, FilterSpec, Manifest, Shipped, identity, load_manifest
 from filterkit_hf.card import model_card
 from filterkit_hf.hub import Content, sha256_of, size_of
 from filterkit_hf.options import HubOptions
@@ -18,6 +19,8 @@ THE_HUBS = ".gitattributes"
 """The Hub's own file: it adds to it when a large file is committed."""
 _OURS = ("filterkit.json", "validation.json")
 _REPORT = "report.html"
+_NAMES_A_TAG = re.compile(r"(?!.*\.\.|.*\.lock$|.*\.$).+")
+"""Of the versions that a filter may have, those that git takes in the name of a tag."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,13 @@ def written(shipped: Shipped) -> bytes:
 
 def pack(student: Path, options: HubOptions, spec: FilterSpec) -> Parcel:
     """The parcel of the student in a folder, under the policy of `spec`. ArtifactError when it is none, is damaged, or
-    a file is in the way."""
+    a file is in the way; ConfigError: its version names no tag."""
     manifest = load_manifest(student)
+    if not _NAMES_A_TAG.fullmatch(manifest.spec.version):
+        raise ConfigError(
+            f"the version {manifest.spec.version!r} names no tag: git's have no '..', and do not end in '.' or '.lock'",
+            where=student,
+        )
     own = [*manifest.files, *(n for n in (*_OURS, *([_REPORT] if options.report else [])) if (student / n).is_file())]
     files: dict[str, Content] = {name: student / name for name in own}
     added: dict[str, Content] = dict(endpoint_files(student, manifest, spec))

@@ -20,7 +20,7 @@ from huggingface_hub.inference._common import RequestParameters
 from huggingface_hub.utils._http import hf_request_event_hook
 
 from filterkit.api import BackendError, ConfigError, StoppedEarly
-from filterkit_hf.client import retry_after
+from filterkit_hf.client import retry_after, tell_nobody
 
 _BUSY = frozenset({408, 429, 502, 503, 504})
 """HTTP status codes after which the same request may work."""
@@ -71,6 +71,7 @@ class Server(InferenceClient):
     this address only; without `token` none is sent, not even one that is saved on this machine."""
 
     def __init__(self, address: str, token: str | None, patience: Patience) -> None:
+        tell_nobody()
         super().__init__(model=address, token=token, timeout=patience.timeout_s)
         self.address = address
         self._patience = patience
@@ -220,7 +221,7 @@ class Server(InferenceClient):
             raise ConfigError(
                 f"{what} ({refusal})",
                 where=self.address,
-                fix="Set HF_TOKEN; the option `authenticate` says where it may go",
+                fix="The options `token_env` and `authenticate` say which token, and where it may go",
             ) from None
         if refusal.status == 402:
             raise ConfigError(f"asks for a way to pay ({refusal})", where=self.address) from None

@@ -12,6 +12,7 @@ from filterkit.contracts.base import redact
 from filterkit.errors import FilterkitError
 from filterkit.options import make_backend
 from filterkit.pipeline.deployments import DeploymentRecord, history
+from filterkit.pipeline.shipping import live_now
 from filterkit.records import Deployment
 from filterkit.spec import FilterSpec
 
@@ -61,16 +62,19 @@ def _standing(group: Sequence[DeploymentRecord], workspace: Path, ask: bool) -> 
     if not ask:
         return standing
     try:
-        live = _ask(group, workspace)
+        live, broken = _ask(group, workspace)
     except FilterkitError as error:
         return replace(standing, problem=redact(str(error)))
     except Exception as error:  # whatever a backend does, the others are listed
         return replace(standing, problem=redact(f"{type(error).__name__}: {error}"))
+    if broken:
+        said = f"{standing.recorded or 'nothing'} is recorded as live, and what lies there is broken: {broken}"
+        return replace(standing, disagreements=(redact(said),))
     return replace(standing, live=live, disagreements=tuple(_disagreements(group, standing.recorded, live)))
 
 
-def _ask(group: Sequence[DeploymentRecord], workspace: Path) -> Deployment | None:
-    """What is live, asked with the options of the newest record that has them."""
+def _ask(group: Sequence[DeploymentRecord], workspace: Path) -> tuple[Deployment | None, str | None]:
+    """What is live, or how it is broken, asked with the options of the newest record that has them."""
     record = next((r for r in reversed(group) if r.deployer and r.spec), None)
     if record is None:
         raise FilterkitError("its records do not say which deployer it was (an earlier filterkit wrote them)")
@@ -78,7 +82,7 @@ def _ask(group: Sequence[DeploymentRecord], workspace: Path) -> Deployment | Non
     try:
         if with_target.target != record.target:
             raise FilterkitError(f"the recorded options lead to {with_target.target} now")
-        return with_target.current()
+        return live_now(with_target)
     finally:
         with_target.close()
 

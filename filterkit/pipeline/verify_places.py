@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,8 +12,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from filterkit.contracts import Scorer
-from filterkit.errors import ArtifactError, InputError, RateLimited, StoppedEarly, Transient
-from filterkit.files import sha256_file
+from filterkit.errors import (
+    ArtifactError,
+    FilterkitError,
+    GateRefused,
+    InputError,
+    RateLimited,
+    StoppedEarly,
+    Transient,
+)
+from filterkit.files import read_json, sha256_file
 from filterkit.manifest import FILE_NAME
 from filterkit.spec import FilterSpec
 from filterkit.student import load_scorer, remote_model
@@ -55,14 +64,19 @@ class Place(ABC):
 
 
 class Folder(Place):
-    """A student's folder, or a copy of one as a deployer made it."""
+    """A student's folder, a copy of one as a deployer made it, or a target of the deployer `local`: what is live there.
+
+    Raises InputError when there is no folder, GateRefused when it does not say what is live.
+    """
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise InputError("is no folder", where=folder, fix="TARGET is a folder, hf://owner/name or https://…")
-        self._folder = folder
+        self._folder = _live_copy(folder)
 
     def hashes(self) -> dict[str, str] | None:
+        if not (self._folder / FILE_NAME).is_file():
+            raise ArtifactError(f"there is no student there (no {FILE_NAME})", where=self._folder)
         found: dict[str, str] = {}
         for path in sorted(self._folder.rglob("*")):
             name = path.relative_to(self._folder).as_posix()
@@ -78,6 +92,21 @@ class Folder(Place):
 
     def scorer(self) -> Scorer:
         return load_scorer(self._folder)
+
+
+def _live_copy(folder: Path) -> Path:
+    """The folder itself, or the copy that its current.json names."""
+    current = folder / "current.json"
+    if (folder / FILE_NAME).exists() or not current.is_file():
+        return folder
+    try:
+        said = read_json(current)
+    except FilterkitError:
+        said = None
+    found = said.get("id") if isinstance(said, dict) else None
+    if not isinstance(found, str) or not re.fullmatch(r"[0-9a-f]{16}", found):
+        raise GateRefused("does not say which copy is live", where=current)
+    return folder / "versions" / found / "student"
 
 
 class Remote(Place):
@@ -106,11 +135,16 @@ class Remote(Place):
         self._model.close()
 
 
+def is_address(target: str) -> bool:
+    """Whether a target is read by a remote model, and not a folder."""
+    return "://" in target and not target.lower().startswith("file://")
+
+
 def place_of(target: str, spec: FilterSpec, options: Mapping[str, Any]) -> Place:
     """The place that a user names: a folder, file://…, or an address."""
     if target.lower().startswith("file://"):
         return Folder(Path(unquote(urlsplit(target).path)))
-    return Remote(target, spec, options) if "://" in target else Folder(Path(target))
+    return Remote(target, spec, options) if is_address(target) else Folder(Path(target))
 
 
 @contextlib.contextmanager
