@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ def command(
     """
     filter = load(filter_name, filter_option)
     config = configure(filter, workspace, "deployer", deployer, options)
-    backend = _deployer(filter, config, chosen=bool(deployer or options))
+    chosen = config.origin("deployer.use") != "default" or bool(options)
+    backend = _deployer(filter, config, chosen=chosen)
     try:
         report = rollback(filter.name, backend, records_in(config.workspace), to)
     except GateRefused as refusal:
@@ -71,20 +73,28 @@ def command(
 
 
 def _deployer(filter: Filter, config: Config, *, chosen: bool) -> Deployer[Any]:
-    """The deployer of the one target that the records name; the configured one where they name none, or several and
-    it is among them."""
+    """The deployer of the one target that the records name, or of the one that was chosen: as it was recorded there,
+    so that an endpoint goes back too, under the options that are given now."""
     name, options = config.backend("deployer")
-    backend: Deployer[Any] = make_backend("deployer", name, options, filter.spec, context(config, f"deployer-{name}"))
     records, _ = records_in(config.workspace).read(filter.name)
     newest = {record.target: record for record in records if record.deployer and record.spec}
-    if chosen or not newest or backend.target in newest:
-        return backend
-    backend.close()
-    if len(newest) > 1:
+    if not chosen and len(newest) > 1:
         raise ConfigError(
             f"{filter.name} was deployed to {' and to '.join(newest)}", fix="Say which: --deployer NAME -O KEY=VALUE"
         )
-    return make_deployer(next(iter(newest.values())), config.workspace)
+    if not chosen and newest:
+        return make_deployer(next(iter(newest.values())), config.workspace)
+    backend = _made(filter, config, name, options)
+    before = newest.get(backend.target)
+    if before is None or before.deployer != name:
+        return backend
+    backend.close()
+    return _made(filter, config, name, {**before.options, **options})
+
+
+def _made(filter: Filter, config: Config, name: str, options: Mapping[str, Any]) -> Deployer[Any]:
+    made: Deployer[Any] = make_backend("deployer", name, options, filter.spec, context(config, f"deployer-{name}"))
+    return made
 
 
 def _show(report: RollbackReport) -> None:

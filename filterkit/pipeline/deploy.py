@@ -14,7 +14,7 @@ from filterkit.errors import ConfigError, GateRefused, Veto
 from filterkit.filters import Filter
 from filterkit.manifest import Forced, Gate, Manifest, load_manifest, save_manifest
 from filterkit.options import make_backend
-from filterkit.pipeline.deployments import DeploymentRecord, records_in
+from filterkit.pipeline.deployments import DeploymentRecord, Records, records_in
 from filterkit.pipeline.proof import Proof, prove
 from filterkit.pipeline.shipping import go_live, verify_copy
 from filterkit.plugins import plugins
@@ -96,14 +96,15 @@ def deploy(
     try:
         manifest = _allow(filter, student_dir, found, gates or filter.spec.gates, force)
         with _taken_back_unless_shipped(student_dir, found, manifest):
-            plan = tuple(deployer.plan(student_dir))
+            records = records_in(context.root)
+            plan = (*deployer.plan(student_dir), *_no_longer(records, filter.name, deployer.target, options))
             say(plan)
             _ask_plugins(filter, student_dir, manifest, deployer.target)
             proof = prove(student_dir, manifest, deployer)
             deployment = deployer.publish(student_dir, manifest.student_hash)
             verified = verify_copy(deployer, deployment, proof.files, proof.samples)
         record = _record(filter, manifest, deployment, proof, deployer_name, options)
-        live = go_live(deployer, record, records_in(context.root))
+        live = go_live(deployer, record, records)
     finally:
         deployer.close()
     return DeployReport(
@@ -139,6 +140,14 @@ def _fitting(filter: Filter, student_dir: Path) -> Manifest:
     check_fits(filter, manifest, student_dir)
     check_policy(filter.spec)
     return manifest
+
+
+def _no_longer(records: Records, filter_name: str, target: str, options: Mapping[str, Any]) -> list[str]:
+    """In words, the options that the last deployment there was given and this one is not: an endpoint that is not named
+    again goes on with the student that it has."""
+    known = records.of_target(filter_name, target)
+    before = known[-1].options if known else {}
+    return [f"not given now, unlike last time: {name}={value}" for name, value in before.items() if name not in options]
 
 
 def _ask_plugins(filter: Filter, student_dir: Path, manifest: Manifest, target: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,15 +13,14 @@ from urllib.parse import unquote, urlsplit
 from filterkit.contracts import Scorer
 from filterkit.errors import (
     ArtifactError,
-    FilterkitError,
-    GateRefused,
     InputError,
     RateLimited,
     StoppedEarly,
     Transient,
 )
-from filterkit.files import read_json, sha256_file
+from filterkit.files import sha256_file
 from filterkit.manifest import FILE_NAME
+from filterkit.shipped import student_folder
 from filterkit.spec import FilterSpec
 from filterkit.student import load_scorer, remote_model
 
@@ -72,7 +70,10 @@ class Folder(Place):
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise InputError("is no folder", where=folder, fix="TARGET is a folder, hf://owner/name or https://…")
-        self._folder = _live_copy(folder)
+        try:
+            self._folder = student_folder(folder)
+        except ArtifactError as error:
+            raise GateRefused(error.what, where=error.where) from error
 
     def hashes(self) -> dict[str, str] | None:
         if not (self._folder / FILE_NAME).is_file():
@@ -92,21 +93,6 @@ class Folder(Place):
 
     def scorer(self) -> Scorer:
         return load_scorer(self._folder)
-
-
-def _live_copy(folder: Path) -> Path:
-    """The folder itself, or the copy that its current.json names."""
-    current = folder / "current.json"
-    if (folder / FILE_NAME).exists() or not current.is_file():
-        return folder
-    try:
-        said = read_json(current)
-    except FilterkitError:
-        said = None
-    found = said.get("id") if isinstance(said, dict) else None
-    if not isinstance(found, str) or not re.fullmatch(r"[0-9a-f]{16}", found):
-        raise GateRefused("does not say which copy is live", where=current)
-    return folder / "versions" / found / "student"
 
 
 class Remote(Place):

@@ -364,3 +364,37 @@ def test_paths_stay_below_the_folder(path: str, plain: bool) -> None:
     from filterkit_hf.hub import _PLAIN_PATH
 
     assert bool(_PLAIN_PATH.fullmatch(path)) is plain
+
+
+def test_main_that_somebody_changed_is_no_longer_that_deployment(
+    hub: FakeHub, deployer: Make, student: Toy, other: Toy
+) -> None:
+    one = deployer()
+    first, second = one.publish(*student), one.publish(*other)
+    one.activate(first)
+    hub.repo("me/x").set_file("toy.json", hub.repo("me/x").files(f"filterkit-{second.id}")["toy.json"])
+    with pytest.raises(GateRefused, match=rf"toy\.json on main is not that of deployment {first.id}"):
+        one.current()
+    one.activate(first)
+    live = one.current()
+    assert live is not None
+    assert live.id == first.id
+
+
+@pytest.mark.heavy
+def test_the_endpoint_goes_back_too(hub: FakeHub, workspace: Workspace, tmp_path: Path) -> None:
+    """Also where nobody names it: a rollback has the options that the deployment was recorded with."""
+    student = tmp_path / "student"
+    shutil.copytree(workspace.student, student)
+    options = ("endpoint=tiny", f"endpoints_api={hub.endpoints_url}")
+    assert workspace.deploy(hub, *options, student=student).returncode == 0
+    manifest = student / "filterkit.json"
+    forced = workspace.run(*workspace.deploy_arguments(*options, student=student), "--force", "once more", hub=hub)
+    assert forced.returncode == 0, forced.stderr
+    assert b"once more" in manifest.read_bytes()
+    back = workspace.run("rollback", workspace.filter, "--deployer", "huggingface", "-O", "repo_id=me/x", hub=hub)
+    assert back.returncode == 0, back.stderr
+    assert "what serves it: scores differ by at most" in back.stdout
+    assert hub.endpoints["tiny"]["model"]["revision"] == hub.repo("me/x").head()  # type: ignore[index]
+    third = workspace.run(*workspace.deploy_arguments(student=student), "--force", "and again", hub=hub)
+    assert "not given now, unlike last time: endpoint=tiny" in third.stdout

@@ -126,7 +126,7 @@ class HubDeployer(Deployer[HubOptions]):
     def current(self) -> Deployment | None:
         head = self._repo.head("main")
         try:
-            shipped = None if head is None else self._shipped_at(head)
+            shipped = None if head is None else self._unchanged_at(head)
         except GateRefused:
             if not self.options.replace:
                 raise
@@ -290,6 +290,18 @@ class HubDeployer(Deployer[HubOptions]):
             raise GateRefused(
                 f"{SHIPPED} {error.what}", where=self.target, fix="Deploy again with -O replace=true"
             ) from error
+
+    def _unchanged_at(self, main: str) -> Shipped | None:
+        """The deployment on main. GateRefused where its files are not those of its branch, while there is one."""
+        shipped = self._shipped_at(main)
+        branch = None if shipped is None else self._repo.head(_branch(shipped.id))
+        if shipped is None or branch is None:
+            return shipped
+        ours, theirs = self._repo.tree(branch), self._repo.tree(main)
+        changed = sorted(n for n in {*ours, *theirs} - {THE_HUBS} if ours.get(n) != theirs.get(n))
+        if changed:
+            raise GateRefused(f"{changed[0]} on main is not that of deployment {shipped.id}", where=self.target)
+        return shipped
 
     def _deployment(self, shipped: Shipped) -> Deployment:
         return Deployment(

@@ -251,6 +251,8 @@ def checked_address(ref: str) -> str:
         raise ConfigError(
             "an address holds no user and no password", where=f"{parts.scheme}://{parts.hostname}", fix="Set HF_TOKEN"
         )
+    if parts.hostname == "huggingface.co":
+        raise ConfigError("is a page, not a server", where=ref, fix="A repository is hf://owner/name[@revision]")
     if parts.query or parts.fragment:
         raise ConfigError("an address ends before ? and #", where=ref.partition("?")[0].partition("#")[0])
     return ref.rstrip("/")
