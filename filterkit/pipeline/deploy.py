@@ -97,7 +97,7 @@ def deploy(
         manifest = _allow(filter, student_dir, found, gates or filter.spec.gates, force)
         with _taken_back_unless_shipped(student_dir, found, manifest):
             records = records_in(context.root)
-            plan = (*deployer.plan(student_dir), *_no_longer(records, filter.name, deployer.target, options))
+            plan = _plan(deployer, student_dir, filter, options, records)
             say(plan)
             _ask_plugins(filter, student_dir, manifest, deployer.target)
             proof = prove(student_dir, manifest, deployer)
@@ -129,7 +129,8 @@ def plan_deployment(
         if force is None:
             check_gates(filter, manifest, student_dir, gates or filter.spec.gates)
         files = len(deployer.contents(student_dir))
-        return DeployPlan(deployer.target, manifest.student_hash, tuple(deployer.plan(student_dir)), files)
+        plan = _plan(deployer, student_dir, filter, options, records_in(context.root))
+        return DeployPlan(deployer.target, manifest.student_hash, plan, files)
     finally:
         deployer.close()
 
@@ -142,12 +143,15 @@ def _fitting(filter: Filter, student_dir: Path) -> Manifest:
     return manifest
 
 
-def _no_longer(records: Records, filter_name: str, target: str, options: Mapping[str, Any]) -> list[str]:
-    """In words, the options that the last deployment there was given and this one is not: an endpoint that is not named
-    again goes on with the student that it has."""
-    known = records.of_target(filter_name, target)
+def _plan(
+    deployer: Deployer[Any], student_dir: Path, filter: Filter, options: Mapping[str, Any], records: Records
+) -> tuple[str, ...]:
+    """The deployer's plan; and the options that the last deployment there was given and this one is not: an endpoint
+    that is not named again goes on with the student that it has."""
+    known = records.of_target(filter.name, deployer.target)
     before = known[-1].options if known else {}
-    return [f"not given now, unlike last time: {name}={value}" for name, value in before.items() if name not in options]
+    gone = [f"{name}={value}" for name, value in before.items() if name not in options]
+    return (*deployer.plan(student_dir), *(f"not given now, unlike last time: {one}" for one in gone))
 
 
 def _ask_plugins(filter: Filter, student_dir: Path, manifest: Manifest, target: str) -> None:

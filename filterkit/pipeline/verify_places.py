@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from filterkit.contracts import Scorer
 from filterkit.errors import (
     ArtifactError,
+    GateRefused,
     InputError,
     RateLimited,
     StoppedEarly,
