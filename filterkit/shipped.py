@@ -84,5 +84,5 @@ def student_folder(given: Path) -> Path:
         raise ArtifactError("does not say which version is live", where=current, fix="Deploy again") from error
     version = found.get("id") if isinstance(found, dict) else None
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
-        raise ArtifactError("names no version", where=current, fix="Deploy again")
+        raise ArtifactError("does not say which version is live", where=current, fix="Deploy again")
     return given / "versions" / version / "student"

@@ -138,7 +138,7 @@ def test_the_target_that_deploy_names_is_a_target(two: Inside) -> None:
     assert answer(verify(two, made["target"], code=1), "student") is False
     for torn in ("{", '{"id": "../../../student"}', '{"id": 1}', "[]"):
         (Path(made["target"]) / "current.json").write_text(torn)
-        assert "does not say which copy is live" in two("verify", made["target"], "--student", "student", code=1).err
+        assert "does not say which version is live" in two("verify", made["target"], "--student", "student", code=1).err
 
 
 def test_a_folder_without_a_student_is_not_even_read(two: Inside) -> None:
