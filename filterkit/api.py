@@ -8,6 +8,8 @@ from filterkit._lazy import lazy
 from filterkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from filterkit.cli.common import student_dir
+    from filterkit.config import load_config
     from filterkit.contracts import (
         API,
         Backend,
@@ -44,8 +46,17 @@ if TYPE_CHECKING:
         Veto,
     )
     from filterkit.files import Lock, atomic_write, publish_folder, sha256_file
+    from filterkit.filters import load_filter
     from filterkit.forced import tell_forced
-    from filterkit.inference import Request, Row, TooLarge, answer_rows, assemble, loads, read_request
+    from filterkit.inference import (
+        InferenceRequest,
+        InferenceRow,
+        TooLarge,
+        answer_rows,
+        parse_json,
+        read_request,
+        write_answer,
+    )
     from filterkit.io import read_labelled
     from filterkit.judging import BaseStudent, Verdict
     from filterkit.manifest import Manifest, load_manifest
@@ -69,7 +80,7 @@ if TYPE_CHECKING:
         Usage,
         Verdicts,
     )
-    from filterkit.shipped import Shipped, identity, read_shipped
+    from filterkit.shipped import Shipped, deployment_id, read_shipped, student_folder
     from filterkit.spec import Dimension, FilterSpec, Scale
     from filterkit.student import load_scorer, load_student
 
@@ -93,6 +104,8 @@ __all__ = [
     "FilterSpec",
     "FilterkitError",
     "GateRefused",
+    "InferenceRequest",
+    "InferenceRow",
     "InputError",
     "Label",
     "Lock",
@@ -111,8 +124,6 @@ __all__ = [
     "RateLimited",
     "Refused",
     "Reply",
-    "Request",
-    "Row",
     "Scale",
     "Scorer",
     "Shard",
@@ -132,15 +143,16 @@ __all__ = [
     "Verdicts",
     "Veto",
     "answer_rows",
-    "assemble",
     "atomic_write",
+    "deployment_id",
     "fence",
     "hookimpl",
-    "identity",
+    "load_config",
+    "load_filter",
     "load_manifest",
     "load_scorer",
     "load_student",
-    "loads",
+    "parse_json",
     "publish_folder",
     "read_labelled",
     "read_request",
@@ -148,11 +160,17 @@ __all__ = [
     "run_shard",
     "sent_text",
     "sha256_file",
+    "student_dir",
+    "student_folder",
     "target_of",
     "tell_forced",
+    "write_answer",
 ]
 
 _HOMES = {
+    "filterkit.cli.common": "student_dir",
+    "filterkit.config": "load_config",
+    "filterkit.filters": "load_filter",
     "filterkit.contracts": (
         "API Backend Context Deployer Embedder Executor Model Options Oracle OracleOptions "
         "Postfilter Prefilter Scorer TrainJob Trainer run_shard"
@@ -174,7 +192,7 @@ _HOMES = {
     "filterkit.student": "load_scorer load_student",
     "filterkit.judging": "BaseStudent Verdict",
     "filterkit.manifest": "Manifest load_manifest",
-    "filterkit.shipped": "Shipped identity read_shipped",
-    "filterkit.inference": "Request Row TooLarge answer_rows assemble loads read_request",
+    "filterkit.shipped": "Shipped deployment_id read_shipped student_folder",
+    "filterkit.inference": "InferenceRequest InferenceRow TooLarge answer_rows write_answer parse_json read_request",
 }
 __getattr__ = lazy(__name__, {name: home for home, names in _HOMES.items() for name in names.split()})

@@ -35,7 +35,7 @@ class TooLarge(InputError):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class InferenceRow:
     """One input. labels: whether the answer is uncalibrated scores instead of a verdict."""
 
     article: Article
@@ -43,16 +43,16 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class InferenceRequest:
     """What was asked. single: one input that did not stand in a list; top_k: labels wanted of each, None all."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[InferenceRow, ...]
     single: bool
     labels: bool
     top_k: int | None
 
 
-def loads(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """JSON that anybody sent. InputError: it is none, it is nested without end, or holds NaN or Infinity."""
     try:
         return json.loads(body.decode(), parse_constant=_refuse)
@@ -68,7 +68,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number in JSON")
 
 
-def read_request(body: Any, *, max_inputs: int = MAX_INPUTS) -> Request:
+def read_request(body: Any, *, max_inputs: int = MAX_INPUTS) -> InferenceRequest:
     """The request in a parsed body. InputError says what is wrong with it, TooLarge that it asks for too much."""
     if not isinstance(body, Mapping) or "inputs" not in body:
         raise InputError('the body must be a JSON object with "inputs"')
@@ -84,8 +84,8 @@ def read_request(body: Any, *, max_inputs: int = MAX_INPUTS) -> Request:
     if len(inputs) > max_inputs:
         raise TooLarge(f"{len(inputs):,} inputs in one request; at most {max_inputs:,} are taken")
     labels = bool(_LABEL_PARAMETERS & parameters.keys())
-    rows = tuple(Row(read_input(one), labels) for one in inputs)
-    return Request(rows, single, labels, _top_k(parameters.get("top_k")))
+    rows = tuple(InferenceRow(read_input(one), labels) for one in inputs)
+    return InferenceRequest(rows, single, labels, _top_k(parameters.get("top_k")))
 
 
 def _top_k(given: Any) -> int | None:
@@ -109,7 +109,7 @@ def read_input(given: Any) -> Article:
     return article
 
 
-def answer_rows(student: BaseStudent, rows: Sequence[Row]) -> list[Any]:
+def answer_rows(student: BaseStudent, rows: Sequence[InferenceRow]) -> list[Any]:
     """An answer that JSON can hold for every row, in order; rows of several requests may be mixed."""
     articles = [row.article for row in rows]
     raw = student.read(articles)
@@ -155,7 +155,7 @@ def _shown(verdict: Verdict, intervals: Mapping[str, Any], raw: Mapping[str, flo
     return {**verdict.to_dict(), **known}
 
 
-def assemble(request: Request, answers: Sequence[Any]) -> Any:
+def write_answer(request: InferenceRequest, answers: Sequence[Any]) -> Any:
     """The answers of one request as its body: labels always as a list of lists, cut to `top_k`."""
     if request.labels:
         return [one[: request.top_k] for one in answers]

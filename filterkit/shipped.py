@@ -41,7 +41,7 @@ class Shipped(Record):
         return _checksum(self.model_dump(mode="json", exclude={"checksum"}))
 
 
-def identity(student_hash: str, files: Mapping[str, str]) -> str:
+def deployment_id(student_hash: str, files: Mapping[str, str]) -> str:
     """Id of a copy, 16 hex digits. A student that was validated again has the same hash and another manifest: another
     copy."""
     return sha256_text(canonical_json([student_hash, dict(files)]))[:16]
@@ -58,7 +58,7 @@ def read_shipped(data: bytes, where: Path | str) -> Shipped:
         raise ArtifactError(f"is not a valid {FILE_NAME} ({explain(error)[0][1]})", where=where) from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"is not a valid {FILE_NAME} (no JSON)", where=where) from error
-    if shipped.id != identity(shipped.student_hash, shipped.files):
+    if shipped.id != deployment_id(shipped.student_hash, shipped.files):
         raise ArtifactError(f"was altered: the id in {FILE_NAME} is of other files", where=where, fix="Deploy again")
     if altered:
         raise ArtifactError(f"was altered: {FILE_NAME} has another checksum", where=where, fix="Deploy again")

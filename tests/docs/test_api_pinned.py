@@ -8,14 +8,14 @@ import filterkit.api
 API = [
     "API", "Article", "ArtifactError", "Backend", "BackendError", "BaseStudent", "Block", "ConfigError", "Context",
     "Deployer", "Deployment", "Dimension", "Embedder", "Executor", "F32", "Fatal", "FilterSpec", "FilterkitError",
-    "GateRefused", "InputError", "Label", "Lock", "Manifest", "Model", "Options", "Oracle", "OracleOptions",
-    "OracleRequest", "Pass", "PluginError", "Postfilter", "Prediction", "Prefilter", "Price", "RateLimited", "Refused", "Reply",
-    "Request", "Row", "Scale", "Scorer", "Shard", "ShardResult", "Shipped", "SpecError", "Split", "StoppedEarly",
-    "TooLarge", "TrainJob", "TrainedStudent", "Trainer", "Transient", "Unreachable", "Usage", "Verdict", "Verdicts",
-    "Veto", "answer_rows", "assemble", "atomic_write", "fence", "hookimpl", "identity", "load_manifest",
-    "load_scorer", "load_student", "loads", "publish_folder", "read_labelled", "read_request", "read_shipped",
-    "run_shard", "sent_text", "sha256_file", "target_of",
-    "tell_forced",
+    "GateRefused", "InferenceRequest", "InferenceRow", "InputError", "Label", "Lock", "Manifest", "Model",
+    "Options", "Oracle", "OracleOptions", "OracleRequest", "Pass", "PluginError", "Postfilter", "Prediction",
+    "Prefilter", "Price", "RateLimited", "Refused", "Reply", "Scale", "Scorer", "Shard", "ShardResult", "Shipped",
+    "SpecError", "Split", "StoppedEarly", "TooLarge", "TrainJob", "TrainedStudent", "Trainer", "Transient",
+    "Unreachable", "Usage", "Verdict", "Verdicts", "Veto", "answer_rows", "atomic_write", "deployment_id", "fence",
+    "hookimpl", "load_config", "load_filter", "load_manifest", "load_scorer", "load_student", "parse_json",
+    "publish_folder", "read_labelled", "read_request", "read_shipped", "run_shard", "sent_text", "sha256_file",
+    "student_dir", "student_folder", "target_of", "tell_forced", "write_answer",
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from helpers import Workspace, unlabelled
 
 import filterkit
 from filterkit.errors import InputError
-from filterkit.inference import MAX_CHARS, TooLarge, answer_rows, assemble, loads, read_input, read_request
+from filterkit.inference import MAX_CHARS, TooLarge, answer_rows, parse_json, read_input, read_request, write_answer
 from filterkit.prompt import student_text
 from filterkit.student import Student
 
@@ -28,8 +28,8 @@ def student(ready: Workspace, toys: None) -> Iterator[Student]:
 
 
 def ask(student: Student, inputs: Any, **parameters: Any) -> Any:
-    request = read_request(loads(json.dumps({"inputs": inputs, "parameters": parameters}).encode()))
-    answer = assemble(request, answer_rows(student, request.rows))
+    request = read_request(parse_json(json.dumps({"inputs": inputs, "parameters": parameters}).encode()))
+    answer = write_answer(request, answer_rows(student, request.rows))
     return json.loads(json.dumps(answer, allow_nan=False))
 
 
@@ -107,7 +107,7 @@ def test_rows_of_several_requests_are_answered_together(student: Student) -> Non
 )
 def test_what_is_no_request_is_refused(body: bytes, word: str) -> None:
     with pytest.raises(InputError, match=word):
-        read_request(loads(body))
+        read_request(parse_json(body))
 
 
 def test_too_much_is_told_from_wrong() -> None:

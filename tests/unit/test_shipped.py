@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from filterkit.errors import ArtifactError
-from filterkit.shipped import Shipped, identity, read_shipped, student_folder
+from filterkit.shipped import Shipped, deployment_id, read_shipped, student_folder
 
 FILES = {"filterkit.json": "a" * 64, "handler.py": "b" * 64}
 SHIPPED = Shipped(
-    id=identity("s" * 64, FILES),
+    id=deployment_id("s" * 64, FILES),
     student_hash="s" * 64,
     filter="news",
     version="1",
@@ -28,10 +28,10 @@ def test_what_was_written_is_read() -> None:
 
 
 def test_the_id_depends_on_every_file_and_not_on_their_order() -> None:
-    assert identity("s" * 64, dict(reversed(FILES.items()))) == SHIPPED.id
-    assert identity("t" * 64, FILES) != SHIPPED.id
-    assert identity("s" * 64, {**FILES, "handler.py": "c" * 64}) != SHIPPED.id
-    assert identity("s" * 64, {"filterkit.json": "a" * 64}) != SHIPPED.id
+    assert deployment_id("s" * 64, dict(reversed(FILES.items()))) == SHIPPED.id
+    assert deployment_id("t" * 64, FILES) != SHIPPED.id
+    assert deployment_id("s" * 64, {**FILES, "handler.py": "c" * 64}) != SHIPPED.id
+    assert deployment_id("s" * 64, {"filterkit.json": "a" * 64}) != SHIPPED.id
 
 
 @pytest.mark.parametrize("change", [{"student_hash": "t" * 64}, {"files": {"handler.py": "c" * 64}}, {"id": "0" * 16}])

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from filterkit_hf.vendored import endpoint_files
 
-from filterkit.api import FilterSpec, Shipped, identity, load_manifest, sha256_file
+from filterkit.api import FilterSpec, Shipped, deployment_id, load_manifest, sha256_file
 from filterkit.testing.fake_hub import toolkit
 
 REPOSITORY = Path(__file__).parents[3]
@@ -48,7 +48,7 @@ def ship(student: Path, folder: Path, spec: FilterSpec | None = None) -> Path:
         (folder / name).write_bytes(content)
     files = {p.relative_to(folder).as_posix(): sha256_file(p) for p in folder.rglob("*") if p.is_file()}
     shipped = Shipped(
-        id=identity(manifest.student_hash, files),
+        id=deployment_id(manifest.student_hash, files),
         student_hash=manifest.student_hash,
         filter=manifest.spec.name,
         version=manifest.spec.version,

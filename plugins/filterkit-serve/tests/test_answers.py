@@ -209,6 +209,8 @@ def test_the_description_names_every_address_and_only_schemas_that_there_are(ser
     paths = found["paths"]
     assert all("401" in paths[path]["get"]["responses"] for path in ("/v1/filters", "/metrics"))
     assert "503" in paths["/ready"]["get"]["responses"]
+    (verdict,) = server.score({**ARTICLE, "filter": "tiny"}).json["verdicts"]
+    assert set(verdict) <= set(found["components"]["schemas"]["Verdict"]["properties"])
     named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(found)))
     assert named == set(found["components"]["schemas"])
 

@@ -69,7 +69,10 @@ class Load:
                 connection.close()
 
 
-@pytest.mark.parametrize("keep", [True, False], ids=["connections kept", "a connection each"])
+@pytest.mark.parametrize(
+    "keep",
+    [pytest.param(True, id="connections kept"), pytest.param(False, id="a connection each", marks=pytest.mark.heavy)],
+)
 def test_sigterm_under_load_loses_no_accepted_request(shared_place: Place, keep: bool) -> None:
     with shared_place.serve() as running:
         load = Load(running, clients=20, keep=keep)
@@ -194,7 +197,7 @@ def test_what_the_local_deployer_activates_is_served(place: Place) -> None:
         current = place.root / "deployments" / "tiny" / "current.json"
         current.write_text('{"id": "../../../other"}')
         running.until(lambda: running.log("reload_refused"))
-        assert "names no version" in running.log("reload_refused")[0]["why"]
+        assert "does not say which version is live" in running.log("reload_refused")[0]["why"]
 
 
 def test_sighup_loads_at_once(place: Place) -> None:

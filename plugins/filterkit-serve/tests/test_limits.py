@@ -87,13 +87,13 @@ def test_what_an_article_carries_along_does_not_wait_with_it() -> None:
 
 
 def test_headers_that_do_not_come_are_not_waited_for(guarded: Running) -> None:
-    with closing(guarded.socket()) as raw:
+    with closing(guarded.socket()) as raw, closing(guarded.socket()) as silent:
         raw.sendall(b"POST /v1/score HTTP/1.1\r\nhost: ")
         assert read_all(raw).startswith(b"HTTP/1.1 408 ")
-    with closing(guarded.socket()) as silent:
         assert read_all(silent) == b""
 
 
+@pytest.mark.heavy
 def test_headers_that_drip_are_not_waited_for(guarded: Running) -> None:
     with closing(guarded.socket()) as raw:
         raw.sendall(b"GET /health HTTP/1.1\r\n")
@@ -130,6 +130,7 @@ def drip(raw: socket.socket, drop: bytes) -> bytes:
     return found
 
 
+@pytest.mark.heavy
 def test_a_client_that_takes_no_answer_is_let_go(guarded: Running) -> None:
     def answered() -> int:
         return int(guarded.metric('filterkit_requests_total{route="/openapi.json",status="200"}'))
@@ -169,7 +170,8 @@ def test_what_is_no_http_is_told_so(guarded: Running, sent: bytes) -> None:
         head, _, body = read_all(raw).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert json.loads(body)["error"]["code"] == "bad_http"
-    assert not guarded.log("library")  # its line is that of any refused request
+    guarded.until(lambda: any(line.get("code") == "bad_http" for line in guarded.log("request")))
+    assert not guarded.log("library")  # one line says enough
 
 
 def test_a_body_behind_an_upgrade_is_refused_and_not_taken_for_a_request(guarded: Running) -> None:
@@ -183,11 +185,10 @@ def test_a_body_behind_an_upgrade_is_refused_and_not_taken_for_a_request(guarded
         found = read_all(raw)
     assert found.startswith(b"HTTP/1.1 400 ")
     assert b'"no_upgrade"' in found
-    assert found.count(b"HTTP/1.1 ") == 1
+    assert found.count(b"x-request-id: ") == 1
     with closing(guarded.socket()) as raw:
         raw.sendall(hidden.replace(b"\r\n\r\n", b"\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"))
         assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
-    assert not guarded.log("library")
 
 
 def test_a_connection_that_is_cut_is_no_fault_of_ours(guarded: Running) -> None:
@@ -195,7 +196,7 @@ def test_a_connection_that_is_cut_is_no_fault_of_ours(guarded: Running) -> None:
     good = b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
     for _ in range(5):
         with closing(guarded.socket()) as raw:
-            raw.sendall(good + b"G@T\r\n\r\n")
+            raw.sendall(good * 3 + b"G@T\r\n\r\n")
             read_all(raw)
     guarded.until(lambda: guarded.metric("filterkit_held_bytes") == 0)
     assert guarded.metric('filterkit_errors_total{code="internal"}') == 0
@@ -271,6 +272,7 @@ def test_one_request_on_which_the_model_fails_takes_no_other_with_it(guarded: Ru
     assert "my secret" not in guarded.said()
 
 
+@pytest.mark.heavy
 def test_nobody_has_to_read_the_log(place: Place) -> None:
     """A pipe of 64 kB that nobody empties is full after 400 requests."""
     process = subprocess.Popen(

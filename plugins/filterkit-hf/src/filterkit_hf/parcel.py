@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from filterkit.api import ArtifactError, ConfigError, FilterSpec, Manifest, Shipped, identity, load_manifest
+from filterkit.api import ArtifactError, ConfigError, FilterSpec, Manifest, Shipped, deployment_id, load_manifest
 from filterkit_hf.card import model_card
 from filterkit_hf.hub import Content, sha256_of, size_of
 from filterkit_hf.options import HubOptions
@@ -38,7 +38,7 @@ class Parcel:
     @property
     def id(self) -> str:
         """Id of the deployment: the same files, the same id."""
-        return identity(self.manifest.student_hash, self.hashes)
+        return deployment_id(self.manifest.student_hash, self.hashes)
 
     @property
     def anybodys(self) -> dict[str, Content]:

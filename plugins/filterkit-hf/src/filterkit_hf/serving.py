@@ -22,10 +22,10 @@ from filterkit.api import (
     Prefilter,
     Scorer,
     answer_rows,
-    assemble,
     load_manifest,
     read_request,
     tell_forced,
+    write_answer,
 )
 
 FILTER = "runtime/filter.json"
@@ -88,7 +88,7 @@ class Endpoint:
             for start in range(0, len(request.rows), _ROWS_AT_ONCE):
                 with self._turn:
                     answers += answer_rows(self._student, request.rows[start : start + _ROWS_AT_ONCE])
-            return assemble(request, answers)
+            return write_answer(request, answers)
         except FilterkitError as error:
             raise ValueError(str(error)) from None
         except Exception:

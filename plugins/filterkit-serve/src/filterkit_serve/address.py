@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import ipaddress
 import os
+import re
 import socket
 import struct
 import sys
@@ -15,6 +16,7 @@ from filterkit.api import ConfigError, Context
 
 TOKEN = "FILTERKIT_SERVE_TOKEN"  # noqa: S105 - the variable's name
 BACKLOG = 1024
+_SENDABLE = re.compile(r"[\x21-\x7e]+")
 _SO_ATTACH_FILTER = 26
 _NO_SYN = (  # classic BPF over a TCP header: its flags; is SYN among them? then nothing of the packet, else all of it
     (0x30, 0, 0, 13),
@@ -25,10 +27,18 @@ _NO_SYN = (  # classic BPF over a TCP header: its flags; is SYN among them? then
 
 
 def token() -> bytes | None:
-    """The bearer token, of the environment only; None when there is none. No message or log will hold it."""
+    """The bearer token, of the environment only; None when there is none. No message or log will hold it.
+
+    ConfigError: no client could send it.
+    """
     if not os.environ.get(TOKEN, "").strip():
         return None
-    return Context(Path()).secret(TOKEN).encode()
+    found = Context(Path()).secret(TOKEN)
+    if not _SENDABLE.fullmatch(found):
+        raise ConfigError(
+            "a token is letters, digits and signs of ASCII, without spaces", where=TOKEN, fix="Choose another one"
+        )
+    return found.encode()
 
 
 def listen(host: str, port: int, *, guarded: bool) -> socket.socket:

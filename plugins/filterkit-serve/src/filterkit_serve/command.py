@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -9,9 +10,21 @@ import click
 from filterkit_serve.settings import Settings, Wanted
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
-SECONDS = click.FloatRange(min=0)
 COUNT = click.IntRange(min=1)
 D = Settings()
+
+
+class Seconds(click.FloatRange):
+    """A time that ends."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no time", param, ctx)
+        return seconds
+
+
+SECONDS = Seconds(min=0)
 
 
 @click.command()
@@ -22,9 +35,9 @@ D = Settings()
     "--model",
     "students",
     multiple=True,
-    required=True,
     type=FOLDER,
-    help="The student's folder, one per filter; or deployments/FILTER, for what the deployer `local` has made live.",
+    help="The student's folder, one per filter; or deployments/FILTER, for what the deployer `local` has made live.  "
+    "[default: where `filterkit train` puts it]",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0: any free one.")
@@ -47,7 +60,7 @@ D = Settings()
     "--read-timeout",
     default=D.read_s,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     help="Seconds that a client has for its headers, for its body, and for taking the answer.",
 )
 @click.option(
@@ -71,6 +84,7 @@ D = Settings()
     type=SECONDS,
     help="Seconds between two looks for a new student; 0: only at SIGHUP.",
 )
+@click.option("--workspace", type=FOLDER, help="The workspace: the folder of filterkit.yaml.  [default: this folder]")
 def command(
     names: tuple[str, ...],
     more: tuple[str, ...],
@@ -90,6 +104,7 @@ def command(
     drain_delay: float,
     drain_timeout: float,
     watch: float,
+    workspace: Path | None,
 ) -> int:
     """Answer HTTP requests with trained students, and show a page to try them at /.
 
@@ -98,7 +113,7 @@ def command(
     filters = [*names, *more]
     if not filters:
         raise click.UsageError("name at least one filter")
-    if len(students) != len(filters):
+    if students and len(students) != len(filters):
         raise click.UsageError(f"{len(filters)} filters need as many --student, not {len(students)}")
     if max_queue < max_inputs:
         raise click.UsageError(f"--max-queue {max_queue} has no room for one request of --max-inputs {max_inputs}")
@@ -121,7 +136,15 @@ def command(
         device=device,
         threads=threads,
     )
-    wanted = [Wanted(name, student) for name, student in zip(filters, students, strict=True)]
+    folders = students or tuple(_student_of(name, workspace) for name in filters)
+    wanted = [Wanted(name, student) for name, student in zip(filters, folders, strict=True)]
     from filterkit_serve.run import run
 
     return run(wanted, settings, host, port, no_token=no_token)
+
+
+def _student_of(name: str, workspace: Path | None) -> Path:
+    """Where a filter's student lies unless said otherwise. FilterkitError: no such filter or workspace."""
+    from filterkit.api import load_config, load_filter, student_dir
+
+    return student_dir(load_config(workspace), load_filter(name))

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from filterkit.api import BaseStudent, Row, answer_rows
+from filterkit.api import BaseStudent, InferenceRow, answer_rows
 from filterkit_serve.errors import whereabouts
 
 LONGEST_PAUSE = 60
@@ -38,7 +38,7 @@ class ScoringFailed(Exception):
 class _Job:
     """What one request wants scored: rows, how many of them were taken, the answers so far."""
 
-    rows: Sequence[Row]
+    rows: Sequence[InferenceRow]
     future: asyncio.Future[list[Any]]
     taken: int = 0
     answers: list[Any] = field(default_factory=list)
@@ -49,7 +49,7 @@ class _Part:
     """Some rows of a job, in a batch."""
 
     job: _Job
-    rows: Sequence[Row]
+    rows: Sequence[InferenceRow]
 
 
 Observe = Callable[[int, float], None]
@@ -75,7 +75,7 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"score-{student.spec.name}")
 
-    def submit(self, rows: Sequence[Row]) -> asyncio.Future[list[Any]]:
+    def submit(self, rows: Sequence[InferenceRow]) -> asyncio.Future[list[Any]]:
         """The answers for these rows, in order, all of this student. QueueFull; the future may hold ScoringFailed."""
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         if not rows:

@@ -57,9 +57,11 @@ class Log:
         self._writer.join(seconds)
 
     def _write(self) -> None:
-        while not self._closed:
+        closed = False
+        while not closed:
             self._filled.wait()
             self._filled.clear()
+            closed = self._closed  # asked before the lines are written: none that came before it is left behind
             while self._lines:
                 chunk = b"".join(self._lines.popleft() for _ in range(min(len(self._lines), 256)))
                 with contextlib.suppress(OSError):  # whoever read it is gone

@@ -39,6 +39,7 @@ _VERDICT = {
     "passed": _YES_NO,
     "reasons": {**_list(_TEXT), "description": "rules that applied"},
     "blocked": {**_YES_NO, "description": "a prefilter held the article back; reasons names its rule"},
+    "student_hash": {**_TEXT, "description": "of the student that judged"},
     "error": {**_TEXT, "description": "why there are no scores"},
 }
 
@@ -92,7 +93,7 @@ SCHEMAS: dict[str, Schema] = {
 }
 
 _REFUSALS = {
-    "400": "not what is asked for: no JSON, NaN, no article, no filter named where there are several",
+    "400": "not what is asked for: no HTTP/1.1, no JSON, NaN, no article, no filter named where there are several",
     "401": "a token is needed",
     "404": "no such filter, or nothing at this address",
     "408": "the body took too long",
@@ -130,8 +131,15 @@ def _post(what: str, asked: Schema, answered: Schema, parameter: Schema) -> Sche
     }
 
 
-def _get(what: str, answered: Schema, **more: Any) -> Schema:
-    return {"get": {"summary": what, "responses": {"200": {"description": what, "content": answered}}, **more}}
+def _get(what: str, answered: Schema) -> Schema:
+    return {"get": {"summary": what, "responses": {"200": {"description": what, "content": answered}}}}
+
+
+def _guarded(what: str, answered: Schema) -> Schema:
+    described = _get(what, answered)
+    described["get"]["security"] = _GUARDED
+    described["get"]["responses"]["401"] = {"description": _REFUSALS["401"], "content": _json(_ref("Error"))}
+    return described
 
 
 def description() -> dict[str, Any]:
@@ -139,6 +147,8 @@ def description() -> dict[str, Any]:
     page, text = {"text/html": {"schema": _TEXT}}, {"text/plain": {"schema": _TEXT}}
     answers = {"anyOf": [_ref("Verdict"), _list(_ref("Verdict")), _ref("Labels")]}
     asked = {"anyOf": [_ref("Article"), _ref("Articles")]}
+    ready = _get("Whether requests should be sent here", _json(_ref("Status")))
+    ready["get"]["responses"]["503"] = {"description": "loading, or about to end", "content": _json(_ref("Status"))}
     inference = "As Hugging Face's inference servers: texts or articles in, verdicts or labels out"
     return {
         "openapi": "3.1.0",
@@ -147,12 +157,10 @@ def description() -> dict[str, Any]:
             "/": _get("A page to try an article by hand", page) | _post(inference, _ref("Inputs"), answers, _FILTER),
             "/filters/{name}": _post(inference, _ref("Inputs"), answers, _NAME),
             "/v1/score": _post("Judge one article or several", asked, _ref("Scored"), _FILTER),
-            "/v1/filters": _get(
-                "What is served", _json(_object({"filters": _list(_ref("Filter"))}, "filters")), security=_GUARDED
-            ),
+            "/v1/filters": _guarded("What is served", _json(_object({"filters": _list(_ref("Filter"))}, "filters"))),
             "/health": _get("Whether the process answers", _json(_ref("Status"))),
-            "/ready": _get("Whether requests should be sent here; 503 if not", _json(_ref("Status"))),
-            "/metrics": _get("Prometheus' text format", text, security=_GUARDED),
+            "/ready": ready,
+            "/metrics": _guarded("Prometheus' text format", text),
             "/openapi.json": _get("This document", _json({"type": "object"})),
         },
         "components": {

@@ -11,10 +11,11 @@ import asyncio
 import os
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from filterkit_serve.errors import error_body
 
+_BODY = (b"content-length", b"transfer-encoding")
 MAX_HEADERS = 65_536
 """Bytes of a request's line and headers."""
 MAX_PIPELINED = 32
@@ -37,6 +38,8 @@ class Connection(HttpToolsProtocol):
         """Since when its headers are awaited."""
         self._stuck: float | None = None
         """Since when it takes none of its answer, or should be closed."""
+        self._cycles: list[RequestResponseCycle] = []
+        """Requests that are not answered yet, and the latest."""
         self._begun = False
         self._header_bytes = 0
         self._last_words = False
@@ -45,6 +48,10 @@ class Connection(HttpToolsProtocol):
             transport.abort()
         elif len(self.connections) > self.most:
             self._end(503, "too_many_connections", "too many connections; try again later", b"retry-after: 1\r\n")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._tell_all()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._last_words or self.transport.is_closing():
@@ -70,7 +77,12 @@ class Connection(HttpToolsProtocol):
         self._since = None
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests at once")  # the parser ends here: see send_400_response
+        if self.parser.should_upgrade() and any(name in _BODY for name, _ in self.headers):
+            # The parser leaves a body behind an upgrade unread, and would take it for the next request.
+            self._end(400, "no_upgrade", "this is HTTP/1.1 only: send no Upgrade header")
+            raise ValueError("no upgrade")
         super().on_headers_complete()
+        self._cycles = [*(cycle for cycle in self._cycles if not cycle.response_complete), self.cycle]
 
     def pause_writing(self) -> None:
         self._stuck = self.loop.time()
@@ -81,13 +93,14 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        self._end(400, "bad_http", "this is not HTTP as it is spoken here")
+        if not self._last_words:
+            self._end(400, "bad_http", "this is not HTTP as it is spoken here")
 
     def sweep(self, now: float) -> None:
         """End the connection if its client takes too long."""
         if self._stuck is not None:
             if now - self._stuck > (LINGER_S if self._last_words else self.read_s):
-                self.transport.abort()
+                self._cut()
         elif self.transport.is_closing():
             self._stuck = now
         elif self._since is not None:
@@ -99,6 +112,16 @@ class Connection(HttpToolsProtocol):
         elif self.timeout_keep_alive_task is None:
             self._since = now  # the rest of a body that was refused, or line breaks and nothing else
 
+    def _cut(self) -> None:
+        """End the connection at once."""
+        self._tell_all()
+        self.transport.abort()
+
+    def _tell_all(self) -> None:
+        """Nobody is there to be answered. Of several requests uvicorn would tell the latest only."""
+        for cycle in self._cycles:
+            cycle.disconnected = True
+
     @property
     def idle(self) -> bool:
         """Whether nothing is being answered here."""
@@ -108,13 +131,13 @@ class Connection(HttpToolsProtocol):
         if self._begun:
             self._end(408, "too_slow", f"the headers did not arrive within {self.read_s:g} seconds")
         else:
-            self.transport.abort()
+            self._cut()
 
     def _end(self, status: int, code: str, message: str, more: bytes = b"") -> None:
         """Answer a request that never got as far as the application, and close. Where an earlier one is still being
         answered there is no place for that."""
         if not self.idle:
-            self.transport.abort()
+            self._cut()
             return
         request_id = os.urandom(12).hex()
         content = error_body(code, message, request_id)

@@ -48,6 +48,7 @@ def run(wanted: Sequence[Wanted], settings: Settings, host: str, port: int, *, n
 def _into(log: Log) -> None:
     """Warnings, and what libraries log, become lines of the log."""
     logging.getLogger().handlers[:] = [Handler(log)]
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what it warns of has a line of ours
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         log.say("warning", message=str(message)[:500])
@@ -57,9 +58,12 @@ def _into(log: Log) -> None:
 
 def _allow_files(connections: int) -> None:
     """Each connection is an open file; many systems allow 1,024 unless one asks for more."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows; or more than the system ever allows
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows; or more than the system allows
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY and soft < connections + SPARE_FILES:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (connections + SPARE_FILES, hard))
+        wanted = connections + SPARE_FILES
+        if hard != resource.RLIM_INFINITY:
+            wanted = min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from filterkit.api import InputError, Row, TooLarge, assemble, loads, read_request
+from filterkit.api import InferenceRow, InputError, TooLarge, parse_json, read_request, write_answer
 from filterkit_serve.body import Body, Held
 from filterkit_serve.errors import HttpError
 from filterkit_serve.lane import QueueFull, ScoringFailed
@@ -45,9 +45,9 @@ class Scoring(ABC):
     async def _answer(self, scope: Scope, receive: Receive, body: Body) -> Any:
         content = await body.read(scope, receive, self._settings)
         try:
-            return await self.answer(scope, loads(content))
+            return await self.answer(scope, parse_json(content))
         except TooLarge as error:
-            raise HttpError(413, "too_many_inputs", str(error)) from None
+            raise HttpError(413, "inputs_too_large", str(error)) from None
         except InputError as error:
             raise HttpError(400, "bad_request", str(error)) from None
 
@@ -55,7 +55,7 @@ class Scoring(ABC):
     async def answer(self, scope: Scope, body: Any) -> Any:
         """What to say to a parsed body. Raises HttpError, or InputError about the body."""
 
-    async def score(self, scope: Scope, live: Live, rows: Sequence[Row]) -> list[Any]:
+    async def score(self, scope: Scope, live: Live, rows: Sequence[InferenceRow]) -> list[Any]:
         """The answers to the rows, in order. HttpError when the queue is full or the model fails."""
         scope["filterkit"] = {"filter": live.name, "articles": len(rows)}
         try:
@@ -100,7 +100,7 @@ class Inference(Scoring):
     async def answer(self, scope: Scope, body: Any) -> Any:
         live = self._shelf.choose(scope["path_params"].get("name") or _named(scope))
         request = read_request(body, max_inputs=self._settings.inputs)
-        return assemble(request, await self.score(scope, live, rows_of(request)))
+        return write_answer(request, await self.score(scope, live, rows_of(request)))
 
 
 def _named(scope: Scope) -> str | None:

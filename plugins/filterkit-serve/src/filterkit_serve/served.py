@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 
-from filterkit.api import Article, ArtifactError, BaseStudent, FilterkitError, Row, answer_rows, load_student
+from filterkit.api import Article, ArtifactError, BaseStudent, FilterkitError, InferenceRow, answer_rows, load_student
 from filterkit_serve.errors import HttpError, whereabouts
 from filterkit_serve.lane import Lane
 from filterkit_serve.log import Log
@@ -105,9 +106,7 @@ class Served:
             rows.observe(count)
             seconds.observe(took)
 
-        lane = Lane(student, most_waiting=self._settings.queue, wait_s=self._settings.wait_s, observe=observe)
-        self._meters.waiting.labels(name).set_function(lambda: self.live.lane.waiting if self.live else 0)
-        return lane
+        return Lane(student, most_waiting=self._settings.queue, wait_s=self._settings.wait_s, observe=observe)
 
     def _show(self, before: Live | None, now: Live) -> None:
         """Meters and log: who answers from now on."""
@@ -122,7 +121,7 @@ class Served:
 def _try(student: BaseStudent, folder: object) -> None:
     """ArtifactError unless the student scores an article; its postfilter and prefilter are made here too."""
     try:
-        (answer,) = answer_rows(student, [Row(_TRIAL, labels=False)])
+        (answer,) = answer_rows(student, [InferenceRow(_TRIAL, labels=False)])
     except FilterkitError:
         raise
     except Exception as error:
@@ -136,7 +135,7 @@ class Shelf:
 
     def __init__(self, wanted: Sequence[Wanted], settings: Settings, meters: Meters, log: Log) -> None:
         self._all = [Served(one, settings, meters, log) for one in wanted]
-        self._settings = settings
+        self._meters = meters
 
     async def load(self) -> None:
         """Load all students, one after the other. FilterkitError: one cannot be, or two answer to one name."""
@@ -146,6 +145,8 @@ class Shelf:
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ArtifactError(f"{min(twice)} is named twice", fix="Name every filter once")
+        for name in {live.name for live in self.live()}:
+            self._meters.waiting.labels(name).set_function(partial(self._waiting, name))
 
     async def look(self, *, anyway: bool = False) -> None:
         """Look for new students."""
@@ -162,6 +163,10 @@ class Shelf:
     def ready(self) -> bool:
         return all(served.live is not None for served in self._all)
 
+    def _waiting(self, name: str) -> int:
+        """Articles that wait for the students of a filter, of all its versions."""
+        return sum(live.lane.waiting for live in self.live() if live.name == name)
+
     def live(self) -> Iterator[Live]:
         """Who answers, in the order of the command line."""
         return (served.live for served in self._all if served.live is not None)
@@ -175,7 +180,7 @@ class Shelf:
         known = ", ".join(map(_full, found))
         if fitting:
             raise HttpError(400, "filter_needed", f"say which filter: {known}")
-        near = get_close_matches(str(name), [live.name for live in found], 1)
+        near = get_close_matches(str(name)[:100], [live.name for live in found], 1)
         guess = f"; did you mean {near[0]!r}?" if near else ""
         raise HttpError(404, "no_such_filter", f"there is no such filter here, but {known}{guess}")
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from pathlib import Path
 
-from filterkit.api import ArtifactError
-
-MANIFEST, CURRENT = "filterkit.json", "current.json"
-_ID = re.compile(r"[0-9a-f]{16}")
+from filterkit.api import student_folder
 
 
 class Source:
@@ -20,18 +15,8 @@ class Source:
         self.given = given
 
     def folder(self) -> Path:
-        """The student's own folder at this moment. ArtifactError when there is none."""
-        current = self.given / CURRENT
-        if (self.given / MANIFEST).exists() or not current.exists():
-            return self.given
-        try:
-            found = json.loads(current.read_bytes())
-        except (OSError, ValueError) as error:
-            raise ArtifactError("does not say which version is live", where=current, fix="Deploy again") from error
-        version = found.get("id") if isinstance(found, dict) else None
-        if not isinstance(version, str) or not _ID.fullmatch(version):
-            raise ArtifactError("names no version", where=current, fix="Deploy again")
-        return self.given / "versions" / version / "student"
+        """The student's own folder at this moment. ArtifactError when it is not said which."""
+        return student_folder(self.given)
 
     def signature(self) -> object:
         """Another one whenever the student may be another: names, sizes and times of its files."""

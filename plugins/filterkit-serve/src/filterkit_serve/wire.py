@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from filterkit.api import InputError, Request, Row, read_request
+from filterkit.api import InferenceRequest, InferenceRow, InputError, read_request
 from filterkit_serve.served import Live
 
 MOST_EXTRA = 32
@@ -19,7 +19,7 @@ class Asked:
     """Articles, and the filter that was named in the body."""
 
     filter: str | None
-    rows: tuple[Row, ...]
+    rows: tuple[InferenceRow, ...]
 
 
 def read_score(body: Any, most: int) -> Asked:
@@ -42,7 +42,7 @@ def read_score(body: Any, most: int) -> Asked:
     return Asked(name, rows_of(read_request({"inputs": articles}, max_inputs=most)))
 
 
-def rows_of(request: Request) -> tuple[Row, ...]:
+def rows_of(request: InferenceRequest) -> tuple[InferenceRow, ...]:
     """The rows, without the bulk that articles may carry along: it would wait in memory with them."""
     return tuple(row if _is_slim(row.article.extra) else _slim(row) for row in request.rows)
 
@@ -51,12 +51,12 @@ def _is_slim(extra: Mapping[str, Any]) -> bool:
     return len(extra) <= MOST_EXTRA and not any(isinstance(value, list | dict) for value in extra.values())
 
 
-def _slim(row: Row) -> Row:
+def _slim(row: InferenceRow) -> InferenceRow:
     kept = islice(((k, v) for k, v in row.article.extra.items() if not isinstance(v, list | dict)), MOST_EXTRA)
-    return Row(replace(row.article, extra=dict(kept)), row.labels)
+    return InferenceRow(replace(row.article, extra=dict(kept)), row.labels)
 
 
-def envelope(live: Live, rows: Sequence[Row], answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def envelope(live: Live, rows: Sequence[InferenceRow], answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The answer: who judged, and a verdict for each article, in order."""
     return {
         "filter": live.name,
