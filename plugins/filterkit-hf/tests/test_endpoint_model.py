@@ -255,6 +255,14 @@ def test_a_row_without_scores_is_a_failed_row(load: Load) -> None:
         assert "has no scores for it" in prediction.errors[0]
 
 
+def test_a_server_that_always_fails_is_an_outage(load: Load) -> None:
+    with (
+        ScoringServer("labels", NAMES, always=Fault(500, '{"error": "boom"}')) as server,
+        pytest.raises(StoppedEarly, match=r"fails at every request \(500: boom\)"),
+    ):
+        load(server.url).predict(TEXTS[:3])
+
+
 def test_a_server_that_refuses_everything_is_named_once(load: Load) -> None:
     with (
         ScoringServer("labels", NAMES, always=Fault(400, '{"error": "not a classifier"}')) as server,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from filterkit.api import ConfigError, FilterkitError, FilterSpec, Model, Options, Prediction, Scorer
+from filterkit.api import ConfigError, FilterkitError, FilterSpec, Model, Options, Prediction, Scorer, StoppedEarly
 from filterkit_hf.dialects import Dialect, Labels, Scores, find_dialect
 from filterkit_hf.endpoints import Endpoints
 from filterkit_hf.hub import Access
@@ -166,7 +166,9 @@ class EndpointScorer(Scorer):
             return
         try:
             self.server.post(dialect.path, dialect.payload([_PROBE]))
-        except Refusal:
+        except Refusal as plain:
+            if plain.status >= 500:
+                raise StoppedEarly(f"fails at every request ({plain})", where=self.server.address) from None
             paused = "paused" in str(refusal)  # in the words of Inference Endpoints, which answer 400 then
             fix = "filterkit endpoint resume NAME" if paused else "See the option `dialect`"
             raise ConfigError(f"refuses every request ({refusal})", where=self.server.address, fix=fix) from None
