@@ -14,7 +14,7 @@ from typing import Any
 
 from filterkit import load_student
 from filterkit.files import sha256_file
-from filterkit.inference import answer_rows, assemble, loads, read_request
+from filterkit.inference import answer_rows, parse_json, read_request, write_answer
 
 
 def _as_it_is(answer: Any) -> Any:
@@ -47,11 +47,11 @@ def serving(folder: Path, **settings: Any) -> Iterator[Wire]:
             pass
 
         def do_POST(self) -> None:
-            request = read_request(loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            request = read_request(parse_json(self.rfile.read(int(self.headers["Content-Length"]))))
             wire.asked.append(len(request.rows))
             time.sleep(wire.pause_s)
             with lock:
-                answer = assemble(request, answer_rows(student, request.rows))
+                answer = write_answer(request, answer_rows(student, request.rows))
             self._send(wire.status, json.dumps(wire.change(answer)).encode())
 
         def do_GET(self) -> None:

@@ -16,7 +16,7 @@ from wire import serving
 from filterkit.files import sha256_file
 from filterkit.manifest import load_manifest
 from filterkit.pipeline.verify import sample_articles
-from filterkit.shipped import Shipped, identity
+from filterkit.shipped import Shipped, deployment_id
 
 ANY_SPEED = ("--max-latency-ms", "0")
 
@@ -50,7 +50,7 @@ def vouch(copy: Path, **changes: Any) -> None:
     manifest = load_manifest(copy)
     files = {p.relative_to(copy).as_posix(): sha256_file(p) for p in copy.rglob("*") if p.is_file()}
     said = {"student_hash": manifest.student_hash, "filter": "tiny", "version": "1", "files": files} | changes
-    made = Shipped(id=identity(said["student_hash"], said["files"]), at=datetime.now(UTC), **said)
+    made = Shipped(id=deployment_id(said["student_hash"], said["files"]), at=datetime.now(UTC), **said)
     (copy / "deployment.json").write_text(made.model_dump_json())
 
 
