@@ -20,7 +20,7 @@ from filterkit.pipeline.verify_verdicts import different_verdict
 from filterkit.prompt import student_text
 from filterkit.records import F32, Article
 from filterkit.shipped import FILE_NAME as SHIPPED_NAME
-from filterkit.shipped import read_shipped
+from filterkit.shipped import read_shipped, student_folder
 from filterkit.student import Student, load_student
 
 HARMLESS = {"README.md", ".gitattributes", SHIPPED_NAME}
@@ -107,6 +107,7 @@ def verify(
     up by name. Raises StoppedEarly when the target cannot be reached; ConfigError, PluginError, ArtifactError when it
     cannot be asked, or the student here is damaged; GateRefused when a folder does not say what is live in it.
     """
+    student_dir = student_folder(student_dir)
     ours = load_student(student_dir)
     try:
         with reached(target):

@@ -134,6 +134,7 @@ def test_a_student_that_was_validated_since_is_told_from_another(two: Inside) ->
 def test_the_target_that_deploy_names_is_a_target(two: Inside) -> None:
     made = json.loads(two("deploy", "tiny/v1", "--student", "student", "--json").out)["deployment"]
     assert verify(two, made["target"])["passed"]
+    assert verify(two, "student", student=made["target"])["passed"], "and the student's folder may be one, too"
     two("deploy", "tiny/v1", "--student", "second")
     assert answer(verify(two, made["target"], code=1), "student") is False
     for torn in ("{", '{"id": "../../../student"}', '{"id": 1}', "[]"):
