@@ -25,6 +25,7 @@ from filterkit.yamlfile import line_of, load
 
 FILE_NAME = "filterkit.yaml"
 PREFIX = "FILTERKIT_"
+# What ends in _env names the environment variable of a secret, and is none.
 _SECRET_NAME = re.compile(r"secret|passw|credential|(api|access)_?key|(^|auth_|access_|bearer_|api_|hf_)token$", re.I)
 RESERVED = {"FILTERKIT_DISABLE_PLUGINS", "FILTERKIT_SERVE_TOKEN", "FILTERKIT_WORKSPACE"}
 KINDS = ("oracle", "trainer", "embedder", "deployer", "executor", "remote")
@@ -234,7 +235,7 @@ class _Merge:
             for child, one in value.items():
                 self._merge(into[loc[-1]], one, (*loc, str(child)), tell)
             return
-        if loc[0] in KINDS and _SECRET_NAME.search(loc[-1]):
+        if loc[0] in KINDS and _SECRET_NAME.search(loc[-1]) and not loc[-1].endswith("_env"):
             raise ConfigError(
                 f"{'.'.join(loc)} looks like a secret, which no configuration may hold",
                 where=tell(loc),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+_LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
+"""User and password in an address: what was given wrongly is shown, and they are not."""
 Loc = tuple[int | str, ...]
 """The path of keys and indices to a value."""
 
@@ -29,7 +32,7 @@ def explain(error: ValidationError, model: type[BaseModel] | None = None) -> lis
         else:
             what = item["msg"].removeprefix("Value error, ")
             given = item.get("input")
-            shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+            shown = f" (given: {_LOGIN.sub('…@', repr(given))})" if isinstance(given, str | int | float | bool) else ""
             out.append((loc, f"{name}: {what[:1].lower()}{what[1:]}{shown[:100]}" if name else what))
     return out
 

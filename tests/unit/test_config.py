@@ -159,6 +159,13 @@ def test_a_value_and_keys_below_it_do_not_go_together(tmp_path: Path, monkeypatc
         load_config(tmp_path)
 
 
+def test_the_name_of_a_secrets_variable_is_no_secret(tmp_path: Path) -> None:
+    given = {"oracle.use": "openai", "oracle.api_key_env": "MY_KEY"}
+    assert load_config(tmp_path, None, given).backend("oracle")[1] == {"api_key_env": "MY_KEY"}
+    with pytest.raises(ConfigError, match="looks like a secret"):
+        load_config(tmp_path, None, {"oracle.use": "openai", "oracle.api_key": "hunter2"})
+
+
 def test_token_counts_are_no_secrets(tmp_path: Path) -> None:
     found = config(tmp_path, "oracle: {use: x, max_tokens: 5, tokenizer: y, key_field: z}")
     assert found.backend("oracle")[1] == {"max_tokens": 5, "tokenizer": "y", "key_field": "z"}
