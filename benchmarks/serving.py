@@ -95,7 +95,7 @@ def bodies(words: int) -> list[str]:
 def train(folder: Path) -> Path:
     """The lite student of the bundled sample."""
     run = [sys.executable, "-m", "filterkit", "demo", str(folder)]
-    subprocess.run(run, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
     return folder / "students" / "uplifting" / "v1"
 
 

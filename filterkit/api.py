@@ -8,7 +8,6 @@ from filterkit._lazy import lazy
 from filterkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from filterkit.cli.common import student_dir
     from filterkit.config import load_config
     from filterkit.contracts import (
         API,
@@ -160,7 +159,6 @@ __all__ = [
     "run_shard",
     "sent_text",
     "sha256_file",
-    "student_dir",
     "student_folder",
     "target_of",
     "tell_forced",
@@ -168,7 +166,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "filterkit.cli.common": "student_dir",
     "filterkit.config": "load_config",
     "filterkit.filters": "load_filter",
     "filterkit.contracts": (

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from filterkit.errors import ConfigError
 from filterkit.explain import Loc, explain
+from filterkit.filters import Filter
 from filterkit.records import Price
 from filterkit.spec import UPPER_LIMITS, FilterSpec, Gates
 from filterkit.yamlfile import line_of, load
@@ -81,6 +82,17 @@ class Config:
     def path(self, value: str) -> Path:
         """A configured path; a relative one starts at the workspace."""
         return self.workspace / Path(value).expanduser()
+
+    def student_dir(self, filter: Filter) -> Path:
+        """Where a filter's student lies unless said otherwise: beside a filter of the workspace, else under students/.
+
+        A filter that pip installed is not the workspace's own, even where its environment lies in the workspace.
+        """
+        path = filter.path.resolve()
+        installed = {"site-packages", "dist-packages"} & set(path.parts)
+        if path.is_relative_to(self.workspace.resolve()) and not installed:
+            return filter.path / "model"
+        return self.path(self.settings.students) / filter.name / f"v{filter.spec.version}"
 
     def to_dict(self) -> dict[str, Any]:
         """The merged values as plain data; of the workspace's gates only those that it sets."""

@@ -17,6 +17,8 @@ from filterkit.manifest import FILE_NAME as MANIFEST
 from filterkit.records import Record, canonical_json, sha256_text
 
 FILE_NAME = "deployment.json"
+OF_THE_TARGET = {FILE_NAME, ".gitattributes"}
+"""Files that may lie out there beside what was published: the deployer's own record, and the Hub's."""
 CURRENT = "current.json"
 """In a folder of the deployer `local`, beside `versions/`: which version is live."""
 _VERSION = re.compile(r"[0-9a-f]{16}")

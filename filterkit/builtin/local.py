@@ -8,7 +8,6 @@ PATH/FILTER/current.json                which version is live, and which was bef
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 import shutil
@@ -31,6 +30,7 @@ from filterkit.api import (
     Scorer,
     StoppedEarly,
     atomic_write,
+    deployment_id,
     load_scorer,
     publish_folder,
     sha256_file,
@@ -67,7 +67,7 @@ class LocalDeployer(Deployer[LocalOptions]):
         wanted = _hashes(student)
         if not wanted:
             raise ArtifactError("there is nothing to publish here", where=student)
-        version = self._versions / _identity(student_hash, wanted)
+        version = self._versions / deployment_id(student_hash, wanted)
         with self._lock():
             self._tidy()
             if (version / "deployment.json").is_file() and _hashes(version / "student") == wanted:
@@ -103,7 +103,7 @@ class LocalDeployer(Deployer[LocalOptions]):
         if active is None:
             return None
         live = self._deployment(active)
-        if _identity(live.student_hash, _hashes(self._folder(live))) != live.id:
+        if deployment_id(live.student_hash, _hashes(self._folder(live))) != live.id:
             raise ArtifactError("the live copy was altered since it was published", where=self._root)
         return live
 
@@ -186,11 +186,6 @@ def _hashes(folder: Path) -> dict[str, str]:
         if path.is_file():
             found[name] = sha256_file(path)
     return found
-
-
-def _identity(student_hash: str, files: dict[str, str]) -> str:
-    """Id of a copy. A student that was validated again has the same hash and another manifest: another copy."""
-    return hashlib.sha256(json.dumps([student_hash, files], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:

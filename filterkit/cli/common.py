@@ -110,18 +110,6 @@ def data_dir(config: Config, filter: Filter) -> Path:
     return config.workspace / "datasets" / f"{filter.name}-v{filter.spec.version}"
 
 
-def student_dir(config: Config, filter: Filter) -> Path:
-    """Where a filter's student lies unless said otherwise: beside a filter of the workspace, else under students/.
-
-    A filter that pip installed is not the workspace's own, even where its environment lies in the workspace.
-    """
-    path = filter.path.resolve()
-    installed = {"site-packages", "dist-packages"} & set(path.parts)
-    if path.is_relative_to(config.workspace.resolve()) and not installed:
-        return filter.path / "model"
-    return config.path(config.settings.students) / filter.name / f"v{filter.spec.version}"
-
-
 def counted(count: int, thing: str) -> str:
     """A number of things in words: 1 line, 2 lines."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

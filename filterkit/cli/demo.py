@@ -12,7 +12,7 @@ import click
 
 from filterkit.cli import audit as audit_command
 from filterkit.cli import validate as validate_command
-from filterkit.cli.common import Stop, configure, data_dir, load, store_path, student_dir
+from filterkit.cli.common import Stop, configure, data_dir, load, store_path
 from filterkit.cli.label_sources import audit_labels, prepare_labels
 from filterkit.cli.label_words import show_report
 from filterkit.cli.progress import LabelProgress, Total
@@ -55,7 +55,7 @@ def command(directory: Path) -> int:
     _make_workspace(directory, sample)
     filter = load(FILTER, None)
     config = configure(filter, directory)
-    data, student = data_dir(config, filter), student_dir(config, filter)
+    data, student = data_dir(config, filter), config.student_dir(filter)
     store = store_path(config, None)
     with Stop() as stop:
         _step(1, "label", "the oracle `replay` answers from recorded labels")

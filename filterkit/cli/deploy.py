@@ -17,7 +17,6 @@ from filterkit.cli.common import (
     json_option,
     load,
     print_json,
-    student_dir,
     workspace_option,
 )
 from filterkit.cli.steps import deploy_student, plan_student
@@ -54,7 +53,7 @@ def command(
     """Ship a student that passed its gates, and verify what was shipped."""
     filter = load(filter_name, filter_option)
     config = configure(filter, workspace, "deployer", deployer, options)
-    folder = student or student_dir(config, filter)
+    folder = student or config.student_dir(filter)
     try:
         if plan_only:
             _show_plan(plan_student(filter, config, folder, force=force), as_json)

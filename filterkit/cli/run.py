@@ -24,7 +24,6 @@ from filterkit.cli.common import (
     print_json,
     store_option,
     store_path,
-    student_dir,
     workspace_option,
 )
 from filterkit.cli.label_sources import audit_labels, prepare_labels
@@ -84,7 +83,7 @@ def command(
     filter = load(filter_name, filter_option)
     uses = {"oracle": oracle, "trainer": trainer, "deployer": deployer}
     config = configure(filter, workspace, options=options, more={f"{k}.use": v for k, v in uses.items() if k in KINDS})
-    store_file, data, student = store_path(config, store), data_dir(config, filter), student_dir(config, filter)
+    store_file, data, student = store_path(config, store), data_dir(config, filter), config.student_dir(filter)
     say = _silent if as_json else click.echo
     done: dict[str, Any] = {}
     job = label_command.Job(

@@ -17,7 +17,6 @@ from filterkit.cli.common import (
     json_option,
     on_terminal,
     print_json,
-    student_dir,
     workspace_option,
 )
 from filterkit.config import Config
@@ -103,7 +102,7 @@ def command(
 def _student_of(config: Config, name: str) -> Path:
     """Where the filter's student lies. A filter that cannot be loaded has none, and `score` says why."""
     try:
-        return student_dir(config, load_filter(name))
+        return config.student_dir(load_filter(name))
     except FilterkitError:
         return Path("no-student")
 

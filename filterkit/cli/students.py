@@ -16,7 +16,6 @@ from filterkit.cli.common import (
     json_option,
     load,
     print_json,
-    student_dir,
     workspace_option,
 )
 from filterkit.cli.progress import plain
@@ -66,7 +65,7 @@ def import_command(
     filter = load(filter_name, None)
     config = configure(filter, workspace)
     data = load_data(filter, data_dir_option or data_dir(config, filter))
-    out = output_dir or student_dir(config, filter)
+    out = output_dir or config.student_dir(filter)
     report = import_student(filter, data, source, out, sealed=read_sealed(job) if job else None)
     if as_json:
         manifest = report.manifest.model_dump(mode="json")

@@ -22,7 +22,6 @@ from filterkit.cli.common import (
     json_option,
     load,
     print_json,
-    student_dir,
     workspace_option,
 )
 from filterkit.cli.steps import job_folder, train_job, train_request, train_student
@@ -193,7 +192,7 @@ def _home_to_plan(asked: Asked) -> tuple[Filter, Data | None, Path, TrainRequest
     folder = _data_dir(asked, config, filter)
     prepared = asked.data_dir_option or any((folder / f"{name}.jsonl").is_file() for name in SPLITS)
     data = load_data(filter, folder) if prepared else None
-    return filter, data, asked.output_dir or student_dir(config, filter), train_request(config, asked.seed or 0)
+    return filter, data, asked.output_dir or config.student_dir(filter), train_request(config, asked.seed or 0)
 
 
 def _job_to_plan(asked: Asked, scratch: Path) -> tuple[Filter, Data | None, Path, TrainRequest]:
@@ -215,7 +214,7 @@ def _data_dir(asked: Asked, config: Config, filter: Filter) -> Path:
 def _at_home(asked: Asked) -> Task:
     filter, config = _configured(asked)
     folder, seed = _data_dir(asked, config, filter), asked.seed or 0
-    out = asked.output_dir or student_dir(config, filter)
+    out = asked.output_dir or config.student_dir(filter)
     loaded: list[Data] = []
 
     def data() -> Data:

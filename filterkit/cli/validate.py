@@ -18,7 +18,6 @@ from filterkit.cli.common import (
     print_json,
     store_option,
     store_path,
-    student_dir,
     workspace_option,
 )
 from filterkit.cli.progress import plain
@@ -58,7 +57,7 @@ def command(
     """Hold a student against the oracle, ask the gates, and write report.html into its folder."""
     filter = load(filter_name, filter_option)
     config = configure(filter, workspace)
-    folder = student or student_dir(config, filter)
+    folder = student or config.student_dir(filter)
     data = data_dir_option or data_dir(config, filter)
     with Stop() as stop:
         report = validate_student(

@@ -17,7 +17,7 @@ from filterkit.files import sha256_file
 from filterkit.manifest import FILE_NAME, Manifest
 from filterkit.pipeline.train import raw_scores
 from filterkit.records import F32, Record
-from filterkit.shipped import FILE_NAME as SHIPPED_NAME
+from filterkit.shipped import OF_THE_TARGET
 from filterkit.student import load_scorer
 
 TOLERANCE = 1e-4
@@ -33,9 +33,6 @@ SAMPLES = [
     "",
 ]
 """Texts that both copies of a student score when a deployment is verified: several languages, and none at all."""
-
-OF_THE_TARGET = {SHIPPED_NAME, ".gitattributes"}
-"""Files that may lie out there beside what was published: the deployer's own record, and the Hub's."""
 
 
 class Sample(Record):

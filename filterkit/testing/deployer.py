@@ -14,6 +14,7 @@ from filterkit.contracts import Context, Deployer
 from filterkit.errors import FilterkitError
 from filterkit.files import sha256_file
 from filterkit.records import Deployment
+from filterkit.shipped import OF_THE_TARGET
 from filterkit.spec import FilterSpec
 from filterkit.student import load_scorer
 from filterkit.testing.base import BackendContract
@@ -22,8 +23,6 @@ from filterkit.testing.toys import make_student
 
 Student = tuple[Path, str]
 """A student's folder and its hash."""
-OF_THE_TARGET = {"deployment.json", ".gitattributes"}
-"""Files that may lie out there although `contents` does not name them."""
 
 
 class DeployerContract(BackendContract):

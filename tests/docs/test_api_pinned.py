@@ -15,7 +15,7 @@ API = [
     "Unreachable", "Usage", "Verdict", "Verdicts", "Veto", "answer_rows", "atomic_write", "deployment_id", "fence",
     "hookimpl", "load_config", "load_filter", "load_manifest", "load_scorer", "load_student", "parse_json",
     "publish_folder", "read_labelled", "read_request", "read_shipped", "run_shard", "sent_text", "sha256_file",
-    "student_dir", "student_folder", "target_of", "tell_forced", "write_answer",
+    "student_folder", "target_of", "tell_forced", "write_answer",
 ]  # fmt: skip
 
 

@@ -145,6 +145,6 @@ def command(
 
 def _student_of(name: str, workspace: Path | None) -> Path:
     """Where a filter's student lies unless said otherwise. FilterkitError: no such filter or workspace."""
-    from filterkit.api import load_config, load_filter, student_dir
+    from filterkit.api import load_config, load_filter
 
-    return student_dir(load_config(workspace), load_filter(name))
+    return load_config(workspace).student_dir(load_filter(name))
