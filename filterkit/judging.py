@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -30,7 +30,7 @@ BATCH = 1024
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One article's verdict: a row view of the columns. `error` says why there are no scores; `blocked` that a
-    prefilter held the article back.
+    prefilter held the article back; `shadow` names the prefilter's rule that would have, were it not in shadow mode.
 
     scores: dimension -> calibrated score; overall after caps; tier None where there are none; reasons: names
     of the rules that applied. overall_interval: where the oracle's overall most likely lies after the caps, those in
@@ -46,6 +46,7 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     error: str | None = None
     blocked: bool = False
+    shadow: str | None = None
     overall_interval: tuple[float, float] | None = None
     sure: bool | None = None
 
@@ -107,14 +108,14 @@ class BaseStudent(ABC):
         source = iter(articles)
         while batch := [as_article(a) for a in islice(source, BATCH)]:
             blocks = self._blocks(batch)
-            open_ones = [a for a, block in zip(batch, blocks, strict=True) if block is None]
+            open_ones = [a for a, block in zip(batch, blocks, strict=True) if _passes(block)]
             judged = self._judged_rows(open_ones, self.read(open_ones))
             yield from _blocked_or(judged, batch, blocks)
 
     def verdicts(self, articles: Sequence[Article], raw: Prediction) -> Iterator[Verdict]:
         """A verdict per article of what `read` said of them, in order; for whoever needs that too."""
         blocks = self._blocks(articles)
-        rows = [row for row, block in enumerate(blocks) if block is None]
+        rows = [row for row, block in enumerate(blocks) if _passes(block)]
         judged = self._judged_rows([articles[row] for row in rows], raw.take(rows))
         yield from _blocked_or(judged, articles, blocks)
 
@@ -124,11 +125,10 @@ class BaseStudent(ABC):
         return self._rows(articles, Prediction(scores, errors=raw.errors), *self._judged(articles, scores))
 
     def _blocks(self, articles: Sequence[Article]) -> list[Block | None]:
-        """For each article the prefilter's block, or None where it may pass."""
+        """For each article the prefilter's block, in shadow mode too, or None."""
         if self.prefilter is None:
             return [None] * len(articles)
-        answers = self.prefilter.judge(articles)
-        return [a if isinstance(a, Block) and not a.shadow else None for a in answers]
+        return [answer if isinstance(answer, Block) else None for answer in self.prefilter.judge(articles)]
 
     def predict(self, articles: Sequence[Article]) -> Prediction:
         """Calibrated predictions for n articles, inside the scale. An article without content is a failed row."""
@@ -284,12 +284,22 @@ def _known(articles: Sequence[Article], raw: Prediction) -> Prediction:
     return Prediction(scores, errors=errors)
 
 
+def _passes(block: Block | None) -> bool:
+    """Whether the article goes on to the model: a rule in shadow mode holds nothing back."""
+    return block is None or block.shadow
+
+
 def _blocked_or(
     judged: Iterator[Verdict], articles: Sequence[Article], blocks: Sequence[Block | None]
 ) -> Iterator[Verdict]:
-    """The next judged verdict for each article that was not blocked."""
+    """The next judged verdict for each article that passes."""
     for article, block in zip(articles, blocks, strict=True):
-        yield next(judged) if block is None else Verdict(article, {}, None, None, False, (block.rule,), blocked=True)
+        if block is None:
+            yield next(judged)
+        elif block.shadow:
+            yield replace(next(judged), shadow=block.rule)
+        else:
+            yield Verdict(article, {}, None, None, False, (block.rule,), blocked=True)
 
 
 def _shown(column: F32) -> list[Any]:

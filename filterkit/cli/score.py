@@ -137,6 +137,8 @@ def show(report: ScoreReport) -> None:
         click.echo(f"  {name}: {count:,}")
     for name, count in sorted(counts.blocked_by.items(), key=lambda item: -item[1]):
         click.echo(f"  held back by {name}: {count:,}")
+    for name, count in sorted(counts.shadowed_by.items(), key=lambda item: -item[1]):
+        click.echo(f"  would be held back by {name} (shadow mode): {count:,}")
     if counts.failed:
         click.echo(f"  {counts.failed:,} could not be scored; their rows say why", err=True)
     if counts.rejected:

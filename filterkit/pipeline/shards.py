@@ -12,6 +12,7 @@ from filterkit.articles import to_article
 from filterkit.errors import ArtifactError
 from filterkit.files import atomic_write, write_json
 from filterkit.filters import load_filter
+from filterkit.judging import Verdict
 from filterkit.records import Article, Record, Shard, ShardResult
 from filterkit.rows import Row, compress, dump_line, numbered, open_bytes, read_rows
 from filterkit.spec import Choice
@@ -40,7 +41,8 @@ class Judge(Record):
 class Counts(Record):
     """Rows of a shard or a run. `blocked` and `failed` rows are written, `rejected` lines are not.
 
-    tiers: "filter/tier" -> rows; blocked_by: "rule/language" -> rows.
+    tiers: "filter/tier" -> rows; blocked_by, blocked_by_source: "rule/language" and "rule/source" -> rows that a
+    prefilter held back; shadowed_by, shadowed_by_source: that it would have, by rules in shadow mode.
     """
 
     read: int = 0
@@ -50,6 +52,9 @@ class Counts(Record):
     blocked: int = 0
     tiers: dict[str, int] = {}
     blocked_by: dict[str, int] = {}
+    blocked_by_source: dict[str, int] = {}
+    shadowed_by: dict[str, int] = {}
+    shadowed_by_source: dict[str, int] = {}
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -58,8 +63,44 @@ class Counts(Record):
             rejected=self.rejected + other.rejected,
             failed=self.failed + other.failed,
             blocked=self.blocked + other.blocked,
-            tiers=dict(Counter(self.tiers) + Counter(other.tiers)),
-            blocked_by=dict(Counter(self.blocked_by) + Counter(other.blocked_by)),
+            tiers=_sum(self.tiers, other.tiers),
+            blocked_by=_sum(self.blocked_by, other.blocked_by),
+            blocked_by_source=_sum(self.blocked_by_source, other.blocked_by_source),
+            shadowed_by=_sum(self.shadowed_by, other.shadowed_by),
+            shadowed_by_source=_sum(self.shadowed_by_source, other.shadowed_by_source),
+        )
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return dict(Counter(one) + Counter(other))
+
+
+class _PrefilterCounts:
+    """What a prefilter held back, by language and by source; and, apart from it, what it would have."""
+
+    def __init__(self) -> None:
+        self.blocked = 0
+        self._blocked: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+        self._shadowed: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+
+    def add(self, verdict: Verdict) -> None:
+        rule = verdict.reasons[0] if verdict.blocked else verdict.shadow
+        if rule is None:
+            return
+        self.blocked += verdict.blocked
+        by_language, by_source = self._blocked if verdict.blocked else self._shadowed
+        by_language[f"{rule}/{verdict.article.language or 'unknown'}"] += 1
+        by_source[f"{rule}/{verdict.article.source or 'unknown'}"] += 1
+
+    def counts(self) -> Counts:
+        blocked, blocked_source = map(dict, self._blocked)
+        shadowed, shadowed_source = map(dict, self._shadowed)
+        return Counts(
+            blocked=self.blocked,
+            blocked_by=blocked,
+            blocked_by_source=blocked_source,
+            shadowed_by=shadowed,
+            shadowed_by_source=shadowed_source,
         )
 
 
@@ -161,18 +202,15 @@ class Worker:
         """One verdict per article, as the fields that it adds."""
         out: list[dict[str, Any]] = []
         tiers: Counter[str] = Counter()
-        blocked_by: Counter[str] = Counter()
+        held_back = _PrefilterCounts()
         failed = 0
         for verdict in student.judge(articles):
-            if verdict.blocked:
-                blocked_by[f"{verdict.reasons[0]}/{verdict.article.language or 'unknown'}"] += 1
+            held_back.add(verdict)
             failed += verdict.error is not None
             if verdict.tier is not None:
                 tiers[f"{name}/{verdict.tier}"] += 1
             out.append(verdict.to_dict())
-        result.counts += Counts(
-            failed=failed, blocked=blocked_by.total(), tiers=dict(tiers), blocked_by=dict(blocked_by)
-        )
+        result.counts += Counts(failed=failed, tiers=dict(tiers)) + held_back.counts()
         return out
 
 

@@ -120,6 +120,7 @@ class ToyScorer(Scorer):
 
 class ShortOptions(Options):
     below: int = 40
+    shadow: bool = False
 
 
 class ShortPrefilter(Prefilter[ShortOptions]):
@@ -127,4 +128,5 @@ class ShortPrefilter(Prefilter[ShortOptions]):
 
     def judge(self, articles: Sequence[Article]) -> list[Pass | Block]:
         short = [len(a.content) < self.options.below for a in articles]
-        return [Block(rule="short", reason="too short") if s else Pass() for s in short]
+        block = Block(rule="short", reason="too short", shadow=self.options.shadow)
+        return [block if s else Pass() for s in short]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from filterkit.errors import InputError
-from filterkit.pipeline.audit import amounts, prevalence, skew, spread, structure, suspects, texts
+from filterkit.pipeline.audit import amounts, held_back, prevalence, skew, spread, structure, suspects, texts
 from filterkit.pipeline.audit.features import hashed_ngrams
 from filterkit.pipeline.audit.records import LEVELS, Audit, Finding, Level, Suspect
 from filterkit.pipeline.audit.table import Embed, gather
@@ -25,7 +25,8 @@ def audit(
     `embed` gives vectors [n, k] of texts, rows of about unit length, and `features` is what it is called. A repeated
     sample of one question has its number in the article's field `sample`. Raises InputError where there is no label.
     """
-    table = gather(spec, labelled, embed)
+    watch = held_back.Watch(spec)
+    table = gather(spec, watch.over(labelled), embed)
     if not len(table):
         raise InputError("there is no label to audit", fix="Label first: filterkit label")
     findings: list[Finding] = []
@@ -34,6 +35,9 @@ def audit(
         found, of = look.check(table)
         findings += found
         figures |= of
+    found, of = held_back.check(table, watch)
+    findings += found
+    figures |= of
     found, of, doubted = suspects.check(table, features)
     findings += found
     figures |= of

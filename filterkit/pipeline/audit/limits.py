@@ -99,3 +99,10 @@ SUSPECT_SHARE = 0.01
 SELF_MAE = 0.1
 """Mean absolute difference of two samples of one question, as a share of the scale: the floor of any student."""
 SELF_PAIRS = 20
+
+HIGH_QUANTILE = 0.9
+"""Where a filter has neither threshold nor tiers, the upper tenth is what it looks for."""
+HELD_SHARE = 0.05
+"""Of the articles scored high. A prefilter saves work on the others; each of these is lost for good."""
+HELD_LANGUAGE, HELD_EXAMPLES = 0.10, 10
+"""In one language, of so many scored high or more: rules written in one language fail in the others first."""

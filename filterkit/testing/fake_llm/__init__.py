@@ -1,12 +1,12 @@
-"""A fake LLM provider on 127.0.0.1: it speaks Gemini's REST and OpenAI's protocol, and goes wrong on demand.
+"""A fake LLM provider on 127.0.0.1: it speaks the protocols of Gemini, OpenAI and Anthropic, and goes wrong on demand.
 
     from filterkit.testing.fake_llm import FakeLLM, expected_scores
 
     with FakeLLM(latency_s=0.3, faults={"rate_limit": 0.05}) as server:
-        ...  # point an SDK at server.url (Gemini) or server.openai_url, with any key and any model
+        ...  # point an SDK at server.url (Gemini, Anthropic) or server.openai_url, with any key and any model
     assert server.answered == 100
 
-What Gemini and OpenAI refuse it refuses too, in their words. `FakeLLM(openai_own=False)` is a local server instead,
+What they refuse it refuses too, in their words. `FakeLLM(openai_own=False)` is a local server instead,
 such as vLLM or Ollama, which takes fields that OpenAI does not know (top_k, chat_template_kwargs).
 
 Its scores follow from the text of each article alone (`expected_scores`), so that a test can prove every label right.

@@ -17,7 +17,7 @@ from filterkit.testing.fake_llm.server import Desk, listen
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m filterkit.testing.fake_llm",
-        description="A fake LLM provider on 127.0.0.1 that speaks Gemini's REST and OpenAI's protocol.",
+        description="A fake LLM provider on 127.0.0.1 that speaks the protocols of Gemini, OpenAI and Anthropic.",
         epilog="Faults:\n" + "\n".join(f"  {name:14} {what}" for name, what in FAULTS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -74,6 +74,7 @@ async def _serve(settings: Settings, port: int, while_stdin: bool) -> None:
     runner, port = await listen(Desk(settings), port)
     print(f"Gemini base URL: http://127.0.0.1:{port}", flush=True)
     print(f"OpenAI base URL: http://127.0.0.1:{port}/v1", flush=True)
+    print(f"Anthropic base URL: http://127.0.0.1:{port}", flush=True)
     over, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, over.set)

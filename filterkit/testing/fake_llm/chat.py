@@ -23,7 +23,9 @@ def key_of(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
     return headers.get("authorization", "").removeprefix("Bearer ") or None
 
 
-def read(model: str, body: dict[str, Any], *, openai_own: bool = True) -> Asked:
+def read(
+    model: str, body: dict[str, Any], *, openai_own: bool = True, headers: Mapping[str, str] | None = None
+) -> Asked:
     """A question out of a request's body, which names the model itself. Raises Unreadable."""
     check_chat(body, own=openai_own)
     messages = body.get("messages")
@@ -64,7 +66,7 @@ def _text(content: str | list[dict[str, Any]] | None) -> str:
     return content or ""
 
 
-def reply(text: str, finish: Finish, counts: Counts, model: str, number: int) -> Wire:
+def reply(text: str, finish: Finish, counts: Counts, model: str, number: int, tool: str | None = None) -> Wire:
     """A 200."""
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
     if finish == "refused":

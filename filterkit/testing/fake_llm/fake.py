@@ -34,7 +34,7 @@ class FakeLLM:
     requests_per_minute, requests_per_day: limits, answered with 429; the minute is a sliding window of window_s.
     retry_after_s: the wait that a rate_limit or quota_day fault asks for, None to say nothing. model_version: who says
     to have replied, if not the model asked for. models: those that exist, all by default; api_key: the only valid one.
-    A request that Gemini or OpenAI would refuse gets their 400, and one to Gemini without any key their 403.
+    A request that the provider would refuse gets its 400; without any key Gemini says 403, Anthropic 401.
     openai_own=False answers OpenAI's protocol as a local server does: unknown fields, both limits of tokens, a schema
     that is not strict, any temperature and a missing model are taken.
     structured: the kinds of output that the server knows ("none" is plain text), a request for another one is a 400.
@@ -98,7 +98,7 @@ class FakeLLM:
 
     @property
     def url(self) -> str:
-        """The base URL for Gemini's SDKs."""
+        """The base URL for Gemini's SDKs and for Anthropic's."""
         return f"http://127.0.0.1:{self._port}"
 
     @property

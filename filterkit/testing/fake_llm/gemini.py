@@ -23,7 +23,9 @@ def key_of(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
     return headers.get("x-goog-api-key") or query.get("key")
 
 
-def read(model: str, body: dict[str, Any], *, openai_own: bool = True) -> Asked:
+def read(
+    model: str, body: dict[str, Any], *, openai_own: bool = True, headers: Mapping[str, str] | None = None
+) -> Asked:
     """A question out of a request's body. Raises Unreadable."""
     check_gemini(model, body)
     body = camel(body)
@@ -55,7 +57,7 @@ def _text(content: dict[str, Any] | None) -> str:
     return "".join(part.get("text", "") for part in (content or {}).get("parts") or [])
 
 
-def reply(text: str, finish: Finish, counts: Counts, model: str, number: int) -> Wire:
+def reply(text: str, finish: Finish, counts: Counts, model: str, number: int, tool: str | None = None) -> Wire:
     """A 200."""
     usage: dict[str, Any] = {"promptTokenCount": counts.input, "totalTokenCount": counts.input}
     body: dict[str, Any] = {"usageMetadata": usage, "modelVersion": model, "responseId": f"fake-{number}"}

@@ -16,16 +16,17 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from filterkit.errors import FilterkitError
-from filterkit.testing.fake_llm import chat, gemini
+from filterkit.testing.fake_llm import anthropic, chat, gemini
 from filterkit.testing.fake_llm.answers import PROSE, Finish, answer, article_of, fields_asked, schema_in, written
 from filterkit.testing.fake_llm.faults import INSTEAD_OF_ONE, Plan, Settings
 from filterkit.testing.fake_llm.wire import Asked, Counts, Speaker, Unreadable, Wire
 
-Protocol = Literal["gemini", "openai"]
+Protocol = Literal["gemini", "openai", "anthropic"]
 _GEMINI = re.compile(r"^/[^/]+/models/(.+):(generateContent|countTokens)$")
 _MODELS = re.compile(r"^/[^/]+/models(?:/(.+))?$")
 OTHER_MODEL = "another-model-001"
-_SPEAKERS: dict[Protocol, Speaker] = {"gemini": gemini, "openai": chat}
+_SPEAKERS: dict[Protocol, Speaker] = {"gemini": gemini, "openai": chat, "anthropic": anthropic}
+_KEY_NEEDED = ("gemini", "anthropic")  # even where any will do
 
 
 @dataclass
@@ -105,6 +106,8 @@ class Desk:
                 return await self._count_tokens(request, unquote(match.group(1)))
             if path.endswith("/chat/completions"):
                 return await self._count(request, "openai", "")
+            if path.endswith("/v1/messages"):
+                return await self._count(request, "anthropic", "")
         listed = _MODELS.match(path)
         if request.method == "GET" and listed:
             self.others += 1
@@ -149,7 +152,8 @@ class Desk:
         if fault:
             return self._refuse(exchange, fault)
         try:
-            asked = speaks.read(exchange.model, json.loads(sent), openai_own=self.settings.openai_own)
+            body, own = json.loads(sent), self.settings.openai_own
+            asked = speaks.read(exchange.model, body, openai_own=own, headers=request.headers)
         except (ValueError, AttributeError, TypeError) as problem:
             return self._refuse(exchange, "bad_request", why=_why(problem))
         exchange.model = asked.model
@@ -173,10 +177,10 @@ class Desk:
         return self._reply(exchange, asked, article)
 
     def _stranger(self, request: web.BaseRequest, protocol: Protocol) -> str:
-        """The fault of a request's key, "" for none. Gemini wants one even where any will do."""
+        """The fault of a request's key, "" for none."""
         key, only = _SPEAKERS[protocol].key_of(request.headers, request.query), self.settings.api_key
         if key is None:
-            return "no_key" if only is not None or protocol == "gemini" else ""
+            return "no_key" if only is not None or protocol in _KEY_NEEDED else ""
         return "invalid_key" if only is not None and key != only else ""
 
     def _refusal(self, exchange: Exchange, asked: Asked) -> Wire | None:
@@ -226,18 +230,24 @@ class Desk:
         if exchange.fault == "wrong_model":
             model = OTHER_MODEL
         speaks = _SPEAKERS[exchange.protocol]
-        return speaks.reply(text, finish, counts, model, self.requests)
+        return speaks.reply(text, finish, counts, model, self.requests, asked.tool)
 
     def _counts(self, asked: Asked, article: str, text: str) -> Counts:
-        """Tokens, at four characters each. What comes before the article is cached from its second time on."""
-        before = asked.system + asked.user[: max(0, asked.user.find(article))]
-        cached = 0
-        if len(before) // 4 >= self.settings.min_cached_tokens:
+        """Tokens, at four characters each. What may be cached is found there from its second time on."""
+        before = asked.prefix
+        if before is None:
+            before = asked.system + asked.user[: max(0, asked.user.find(article))]
+        cached = written = 0
+        if len(before) // 4 >= max(1, self.settings.min_cached_tokens):
             prefix = sha256(f"{asked.model}\n{before}".encode("utf-8", "surrogatepass")).hexdigest()
-            cached = len(before) // 4 if prefix in self._prefixes else 0
+            if prefix in self._prefixes:
+                cached = len(before) // 4
+            else:
+                written = len(before) // 4
             self._prefixes.add(prefix)
         thinking = self.settings.thinking_tokens if asked.thinking else 0
-        return Counts((len(asked.system) + len(asked.user)) // 4, cached, len(text) // 4, thinking)
+        sent = max(len(before), len(asked.system) + len(asked.user)) // 4
+        return Counts(sent, cached, len(text) // 4, thinking, written)
 
     async def _count_tokens(self, request: web.BaseRequest, model: str) -> web.Response:
         sent = await request.content.read()
@@ -254,7 +264,8 @@ class Desk:
     def _models(self, request: web.BaseRequest, name: str | None) -> Wire:
         """The list of models, in the protocol of whoever asks, or one of them."""
         google = "x-goog-api-key" in request.headers or "key" in request.query
-        protocol: Protocol = "gemini" if google else "openai"
+        claude = "anthropic-version" in request.headers
+        protocol: Protocol = "gemini" if google else "anthropic" if claude else "openai"
         speaks, fault = _SPEAKERS[protocol], self._stranger(request, protocol)
         if fault:
             return speaks.error(fault, "")

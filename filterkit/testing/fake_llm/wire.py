@@ -1,4 +1,4 @@
-"""What both protocols share: a question as it was read, and a reply as it is written."""
+"""What all protocols share: a question as it was read, and a reply as it is written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ Why = Unreadable | None
 
 @dataclass
 class Asked:
-    """A question, out of a request's body. config: the body without its texts. thinking: not switched off."""
+    """A question, out of a request's body. config: the body without its texts. thinking: not switched off.
+
+    tool: the one that must be called to answer. prefix: what the request wants cached; None where the provider itself
+    caches all that comes before the article.
+    """
 
     model: str
     system: str
@@ -37,16 +41,19 @@ class Asked:
     max_tokens: int | None
     thinking: bool
     config: dict[str, Any]
+    tool: str | None = None
+    prefix: str | None = None
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Tokens. cached is part of input; thinking is not part of output."""
+    """Tokens. cached and written (to the cache) are part of input; thinking is not part of output."""
 
     input: int
     cached: int
     output: int
     thinking: int
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,15 +66,19 @@ class Wire:
 
 
 class Speaker(Protocol):
-    """A protocol: the modules gemini and chat."""
+    """A protocol: the modules gemini, chat and anthropic."""
 
     def key_of(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
         """The API key that a request carries."""
 
-    def read(self, model: str, body: dict[str, Any], *, openai_own: bool = True) -> Asked:
+    def read(
+        self, model: str, body: dict[str, Any], *, openai_own: bool = True, headers: Mapping[str, str] | None = None
+    ) -> Asked:
         """A question out of a request's body. Raises Unreadable. openai_own: as FakeLLM's argument."""
 
-    def reply(self, text: str, finish: Finish, counts: Counts, model: str, number: int) -> Wire:
+    def reply(
+        self, text: str, finish: Finish, counts: Counts, model: str, number: int, tool: str | None = None
+    ) -> Wire:
         """A 200."""
 
     def error(

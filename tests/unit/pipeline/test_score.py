@@ -270,6 +270,21 @@ def test_blocked_articles_are_written_counted_and_never_scored(ready: Workspace)
     assert found[1]["overall"] is None
 
 
+def test_what_is_blocked_is_counted_per_source_and_apart_from_what_would_be(ready: Workspace) -> None:
+    rows = [{**ROWS[0], "source": "paper"}, {**ROWS[1], "content": "too short", "source": "wire", "language": "zh"}]
+    write_jsonl(ready / "in.jsonl", rows)
+    write_filter(ready.filter, FILTER + "prefilter: {use: short, below: 40}\n")
+    counts = scored(ready).counts
+    assert (counts.blocked_by, counts.blocked_by_source) == ({"short/zh": 1}, {"short/wire": 1})
+    assert (counts.shadowed_by, counts.shadowed_by_source) == ({}, {})
+    (ready / "out.jsonl").unlink()
+    write_filter(ready.filter, FILTER + "prefilter: {use: short, below: 40, shadow: true}\n")
+    counts = scored(ready).counts
+    assert (counts.blocked, counts.blocked_by, counts.blocked_by_source) == (0, {}, {})
+    assert (counts.shadowed_by, counts.shadowed_by_source) == ({"short/zh": 1}, {"short/wire": 1})
+    assert [row["overall"] is None for row in read_jsonl(ready / "out.jsonl")] == [False, False]
+
+
 def test_a_mistake_leaves_nothing_in_the_way(ready: Workspace) -> None:
     write_jsonl(ready / "in.jsonl", ROWS)
     with pytest.raises(ConfigError, match="unknown key 'wrkers'"):

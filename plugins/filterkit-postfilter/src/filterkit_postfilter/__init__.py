@@ -1,1 +1,1 @@
-"""Postfilter `tiers` for filterkit: gatekeepers, caps and tiers."""
+"""For filterkit: the postfilter `tiers` (gatekeepers, caps, tiers) and the prefilter `rules` (words, lengths …)."""

@@ -10,3 +10,10 @@ from filterkit.api import hookimpl
 @hookimpl
 def register_postfilters(register: Callable[..., None]) -> None:
     register("tiers", "filterkit_postfilter.tiers:TiersPostfilter", summary="gatekeepers, caps and tiers")
+
+
+@hookimpl
+def register_prefilters(register: Callable[..., None]) -> None:
+    register(
+        "rules", "filterkit_postfilter.rules:RulesPrefilter", summary="words, sources, domains, languages, lengths"
+    )

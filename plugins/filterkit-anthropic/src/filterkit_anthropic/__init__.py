@@ -1,0 +1,1 @@
+"""Oracle `anthropic` for filterkit: Claude, through Anthropic's own SDK."""
