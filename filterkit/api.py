@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from filterkit.contracts import (
         API,
         Backend,
+        Batch,
+        BatchItem,
         Context,
         Deployer,
         Embedder,
         Executor,
+        JobState,
         Model,
         Options,
         Oracle,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from filterkit.errors import (
         ArtifactError,
         BackendError,
+        CannotTell,
         ConfigError,
         Fatal,
         FilterkitError,
@@ -91,7 +95,10 @@ __all__ = [
     "Backend",
     "BackendError",
     "BaseStudent",
+    "Batch",
+    "BatchItem",
     "Block",
+    "CannotTell",
     "ConfigError",
     "Context",
     "Deployer",
@@ -106,6 +113,7 @@ __all__ = [
     "InferenceRequest",
     "InferenceRow",
     "InputError",
+    "JobState",
     "Label",
     "Lock",
     "Manifest",
@@ -169,12 +177,12 @@ _HOMES = {
     "filterkit.config": "load_config",
     "filterkit.filters": "load_filter",
     "filterkit.contracts": (
-        "API Backend Context Deployer Embedder Executor Model Options Oracle OracleOptions "
+        "API Backend Batch BatchItem Context Deployer Embedder Executor JobState Model Options Oracle OracleOptions "
         "Postfilter Prefilter Scorer TrainJob Trainer run_shard"
     ),
     "filterkit.errors": (
-        "ArtifactError BackendError ConfigError Fatal FilterkitError GateRefused InputError PluginError RateLimited "
-        "Refused SpecError StoppedEarly Transient Unreachable Veto"
+        "ArtifactError BackendError CannotTell ConfigError Fatal FilterkitError GateRefused InputError PluginError "
+        "RateLimited Refused SpecError StoppedEarly Transient Unreachable Veto"
     ),
     "filterkit.records": (
         "F32 Article Block Deployment Label OracleRequest Pass Prediction Price Reply Shard "

@@ -14,6 +14,7 @@ FilterkitError                  exit 2  the user must change something
     │   └── Unreachable                 no connection was made: no article is to blame
     ├── Refused                         this record only (blocked, too long, no recording)
     ├── RateLimited                     wait ("minute") or end the run ("day")
+    ├── CannotTell                      whether a remote job was accepted cannot be found out
     └── Fatal                           401, 402, 403, unknown model: end the run
 Veto                                    raised by a before_* event to stop what is about to happen
 """
@@ -117,6 +118,10 @@ class Refused(BackendError):
 
 class Fatal(BackendError):
     """No further request can succeed: bad key, no balance, unknown model."""
+
+
+class CannotTell(BackendError):
+    """Whether a job was accepted cannot be found out: its provider does not say, or what it says fits several jobs."""
 
 
 class RateLimited(BackendError):

@@ -11,7 +11,6 @@ import click
 
 from filterkit.cli import audit as audit_command
 from filterkit.cli import deploy as deploy_command
-from filterkit.cli import label as label_command
 from filterkit.cli import prepare as prepare_command
 from filterkit.cli import validate as validate_command
 from filterkit.cli.common import (
@@ -26,6 +25,8 @@ from filterkit.cli.common import (
     store_path,
     workspace_option,
 )
+from filterkit.cli.label_job import Job, spending_options
+from filterkit.cli.label_run import label_all, look_first
 from filterkit.cli.label_sources import audit_labels, prepare_labels
 from filterkit.cli.main import INTERRUPTED
 from filterkit.cli.steps import (
@@ -51,7 +52,7 @@ from filterkit.io import parse_fields
 @click.option("--deployer", metavar="NAME", help="Which deployer to use.")
 @click.option("-O", "options", multiple=True, metavar="KIND.KEY=VALUE", help="An option of a backend. May be repeated.")
 @click.option("--limit", type=click.IntRange(min=1), help="Label at most so many articles.")
-@label_command.spending_options
+@spending_options
 @click.option("--despite-audit", "go_on", is_flag=True, help="Train although the audit of the labels says stop.")
 @click.option(
     "--folds", type=click.IntRange(min=2, max=50), help="Validate out of fold, where the test split is small."
@@ -86,13 +87,13 @@ def command(
     store_file, data, student = store_path(config, store), data_dir(config, filter), config.student_dir(filter)
     say = _silent if as_json else click.echo
     done: dict[str, Any] = {}
-    job = label_command.Job(
+    job = Job(
         filter, config, files, parse_fields(fields), store_file, limit, max_cost=max_cost, yes=yes, as_json=as_json
     )
     say("label")
-    spent = label_command.look_first(job)
+    spent = look_first(job)
     with Stop() as stop:
-        labels, rejects = label_command.label_all(job, spent, stop)
+        labels, rejects = label_all(job, spent, stop)
         done["label"] = {**asdict(labels), "rejected": rejects.count}
         if labels.stopped:
             return INTERRUPTED

@@ -8,6 +8,7 @@ from filterkit.contracts.executor import Executor, run_shard
 from filterkit.contracts.filters import Postfilter, Prefilter
 from filterkit.contracts.model import Embedder, Model, Scorer
 from filterkit.contracts.oracle import Oracle, OracleOptions
+from filterkit.contracts.remote import Batch, BatchItem, JobState, RemoteJobs
 from filterkit.contracts.trainer import Trainer, TrainJob
 
 KINDS: dict[str, type[Backend[Any]]] = {
@@ -26,16 +27,20 @@ __all__ = [
     "API",
     "KINDS",
     "Backend",
+    "Batch",
+    "BatchItem",
     "Context",
     "Deployer",
     "Embedder",
     "Executor",
+    "JobState",
     "Model",
     "Options",
     "Oracle",
     "OracleOptions",
     "Postfilter",
     "Prefilter",
+    "RemoteJobs",
     "Scorer",
     "TrainJob",
     "Trainer",
