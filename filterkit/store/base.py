@@ -11,6 +11,7 @@ from typing import Self
 
 from filterkit.store import queries
 from filterkit.store.database import connect, transaction, translated
+from filterkit.store.funds import NO_LIMITS, Limits
 from filterkit.store.owners import Owners
 from filterkit.store.rows import Question, pack
 
@@ -21,9 +22,20 @@ class StoreFile:
     What is public here and not in `Store` is for the modules of this package.
     """
 
-    def __init__(self, path: str | Path, *, create: bool = True, busy_timeout_s: float = 30.0) -> None:
-        """Open the store at `path`, making it where it is missing (with `create=False` that is a StoreError)."""
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        create: bool = True,
+        busy_timeout_s: float = 30.0,
+        limits: Limits = NO_LIMITS,
+    ) -> None:
+        """Open the store at `path`, making it where it is missing (with `create=False` that is a StoreError).
+
+        `limits` bind every attempt that is opened through this object.
+        """
         self.path = Path(path)
+        self.limits = limits
         self._connection = connect(self.path, create=create, busy_timeout_s=busy_timeout_s)
         self._turn = threading.RLock()
         self.owners = Owners(self.path)

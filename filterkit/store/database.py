@@ -145,6 +145,66 @@ MIGRATIONS = (
         UPDATE questions SET dearest = NEW.cost WHERE id = NEW.question AND dearest < NEW.cost;
     END;
     """,
+    """
+    -- What the attempts opened on each day, UTC, cost: days since 1970. Kept like the sums of questions.
+    -- Without a conflict clause in the triggers: that of the statement that fires them would take its place.
+    CREATE TABLE days (
+        day INTEGER PRIMARY KEY,
+        spent INTEGER NOT NULL
+    );
+    INSERT INTO days
+        SELECT CAST(opened / 86400 AS INTEGER), sum(COALESCE(cost, reserved, 0)) FROM attempts GROUP BY 1;
+    CREATE TRIGGER attempt_opened_on_day AFTER INSERT ON attempts BEGIN
+        INSERT INTO days SELECT CAST(NEW.opened / 86400 AS INTEGER), 0
+            WHERE NOT EXISTS (SELECT 1 FROM days WHERE day = CAST(NEW.opened / 86400 AS INTEGER));
+        UPDATE days SET spent = spent + COALESCE(NEW.cost, NEW.reserved, 0)
+            WHERE day = CAST(NEW.opened / 86400 AS INTEGER);
+    END;
+    CREATE TRIGGER attempt_priced_on_day AFTER UPDATE OF cost, reserved ON attempts BEGIN
+        UPDATE days SET spent = spent + COALESCE(NEW.cost, NEW.reserved, 0) - COALESCE(OLD.cost, OLD.reserved, 0)
+            WHERE day = CAST(OLD.opened / 86400 AS INTEGER);
+    END;
+    CREATE TRIGGER attempt_removed_on_day AFTER DELETE ON attempts BEGIN
+        UPDATE days SET spent = spent - COALESCE(OLD.cost, OLD.reserved, 0)
+            WHERE day = CAST(OLD.opened / 86400 AS INTEGER);
+    END;
+    -- Open attempts of unknown cost: a budget looks for them at every claim, among those of large jobs too.
+    CREATE INDEX blind_attempts ON attempts (question, opened) WHERE outcome IS NULL AND reserved IS NULL;
+    """,
+    """
+    -- A batch job: an owner without a process. Its attempts are those numbered first to last that are its own.
+    CREATE TABLE jobs (
+        token TEXT PRIMARY KEY,
+        owner INTEGER NOT NULL UNIQUE REFERENCES owners (id),
+        question INTEGER NOT NULL REFERENCES questions (id),
+        state TEXT NOT NULL,
+        handle BLOB,
+        oracle BLOB NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        requests INTEGER NOT NULL,
+        labelled INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0,
+        again INTEGER NOT NULL DEFAULT 0,
+        released INTEGER NOT NULL DEFAULT 0,
+        lost INTEGER NOT NULL DEFAULT 0,
+        created REAL NOT NULL,
+        submitted REAL,
+        cancelled REAL,
+        ended REAL,
+        message BLOB
+    );
+    CREATE INDEX open_jobs ON jobs (question) WHERE ended IS NULL;
+    -- How often a question was answered in jobs without a label, and what was wrong with the last answer.
+    CREATE TABLE tries (
+        question INTEGER NOT NULL REFERENCES questions (id),
+        sent_hash BLOB NOT NULL,
+        sample INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        reason BLOB NOT NULL,
+        PRIMARY KEY (question, sent_hash, sample)
+    ) WITHOUT ROWID;
+    """,
 )
 """Script i brings a store from version i to i + 1; a new store runs all of them. Add to the end, never edit."""
 

@@ -27,6 +27,8 @@ class Merged:
 
     articles, labels, failures, attempts: new ones; usd: money of those attempts. conflicts: labels that both have,
     with other scores: the receiving store's stands. edited: articles that both have, with another text: likewise.
+    in_jobs: of the attempts, those that are out in batch jobs there. Here they count at their reserves, and their
+    questions may be asked; merged again when they were collected there, they count at what they cost.
     """
 
     articles: int = 0
@@ -35,6 +37,7 @@ class Merged:
     conflicts: int = 0
     failures: int = 0
     attempts: int = 0
+    in_jobs: int = 0
     usd: float = 0.0
 
 
@@ -77,6 +80,8 @@ class _Merge:
         self.requests: dict[int, int] = {}
         self.questions: dict[int, int] = {}
         self.owners: dict[int, int] = {}
+        out = source.execute("SELECT owner FROM jobs WHERE ended IS NULL")
+        self.jobs_out = {owner for (owner,) in out}
         self.met: set[int] = set()  # owners that the receiving store knew before
         self.now = time.time()
 
@@ -176,6 +181,7 @@ class _Merge:
             places = ", ".join("?" * len(row))
             db.execute(f"INSERT INTO attempts ({queries.ATTEMPT}) VALUES ({places})", (*key, *closing))  # noqa: S608
             self.done.attempts += 1
+            self.done.in_jobs += outcome is None and owner in self.jobs_out
             cost = rest[0] if rest[0] is not None else reserved
             self.done.usd += (cost or 0) / NANO
         elif known[1] == "lost" and closing[1] != "lost":  # the other store knows how it ended after all

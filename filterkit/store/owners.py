@@ -1,7 +1,8 @@
 """Who works on the store: a labeller holds a lock file and a lease as long as it lives.
 
 The lock dies with its process, so a rerun right after a kill takes over at once. The lease is for a process
-that lives but stands still (suspended by Ctrl-Z): after it, others take over its questions.
+that lives but stands still (suspended by Ctrl-Z): after it, others take over its questions. A batch job is an owner
+too, without a process, a lock or an end of its lease: it is over when somebody collected it (see `jobs`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from filterkit.files import Lock
 GRACE_S = 5.0
 """How long, in this process's own running time, an expired lease must stay expired before it is believed:
 after a suspend of the whole machine the other labeller gets the chance to renew."""
-OTHERS = "SELECT id, name, lease_until FROM owners WHERE ended IS NULL AND id <> ?"
+OTHERS = """
+    SELECT id, name, lease_until FROM owners
+    WHERE ended IS NULL AND id <> ? AND id NOT IN (SELECT owner FROM jobs WHERE ended IS NULL)
+"""
 
 
 @dataclass

@@ -32,6 +32,15 @@ FUNDS = """
         SELECT count(*) FROM attempts WHERE question = q.id AND outcome IS NULL AND reserved IS NULL
     ) FROM questions q WHERE id = ?
 """
+FUNDS_OF_ALL = """
+    SELECT COALESCE(sum(spent), 0), COALESCE((SELECT spent FROM days WHERE day = ?), 0) FROM questions
+"""
+# What open attempts without a reserve may cost: in all, and those opened between two Unix times.
+BLIND_OF_ALL = """
+    SELECT COALESCE(sum(q.dearest), 0), COALESCE(sum(q.dearest * (a.opened >= ? AND a.opened < ?)), 0)
+    FROM attempts a JOIN questions q ON q.id = a.question WHERE a.outcome IS NULL AND a.reserved IS NULL
+"""
+SPENT_ON = "SELECT COALESCE((SELECT spent FROM days WHERE day = ?), 0)"
 USED = """
     SELECT count(*), avg(input_tokens), avg(cached_tokens), avg(output_tokens), avg(cost) FROM (
         SELECT input_tokens, cached_tokens, output_tokens, cost FROM attempts
@@ -62,6 +71,11 @@ ADD_FAILURE = """
 FIND_LABEL = "SELECT owner FROM labels WHERE question = ? AND sent_hash = ? AND sample = ?"
 FIND_FAILURE = "SELECT owner, reason, at FROM failures WHERE question = ? AND sent_hash = ? AND sample = ?"
 DROP_FAILURE = "DELETE FROM failures WHERE question = ? AND sent_hash = ? AND sample = ?"
+ANY_JOB_OUT = "SELECT EXISTS (SELECT 1 FROM jobs WHERE question = ? AND ended IS NULL)"
+IN_JOB = """
+    SELECT 1 FROM attempts a JOIN jobs j ON j.owner = a.owner
+    WHERE a.question = ? AND a.sent_hash = ? AND a.sample = ? AND a.outcome IS NULL AND j.ended IS NULL
+"""
 FIND_ATTEMPT = "SELECT question, sent_hash, sample, owner FROM attempts WHERE id = ?"
 FIND_QUESTION = """
     SELECT q.id FROM questions q JOIN requests p ON p.id = q.request
@@ -84,6 +98,7 @@ COUNTS = """
     FROM questions q JOIN requests p ON p.id = q.request
 """
 FIND_SCORES = "SELECT scores FROM labels WHERE question = ? AND sent_hash = ? AND sample = ?"
+FIND_ANSWERS = "SELECT scores FROM labels WHERE question = ? AND sent_hash = ? ORDER BY sample"
 
 # Statistics
 
@@ -91,6 +106,7 @@ ATTEMPTS = """
     SELECT sent_hash, sample, COALESCE(cost, reserved), input_tokens, output_tokens, latency_s
     FROM attempts WHERE question = ? AND outcome IS NOT NULL AND outcome <> 'released'
 """
+TEXTS_OF = "SELECT count(DISTINCT sent_hash) FROM labels WHERE question IN ({})"
 REPLIED = """
     SELECT COALESCE(model_version, X''), count(*) FROM labels WHERE question = ? GROUP BY 1 ORDER BY 2 DESC, 1
 """
@@ -144,8 +160,43 @@ END_ATTEMPT = """
         output_tokens = ?, thinking_tokens = ?, latency_s = ?, model_version = ?, error = ?
     WHERE id = ?
 """
+LOSE_ATTEMPTS = """
+    UPDATE attempts SET outcome = 'lost', closed = ? WHERE question = ? AND sent_hash = ? AND outcome IS NULL
+"""
 TEXTS = """
     SELECT request, sent_hash FROM readings WHERE request IN (SELECT id FROM requests) AND article = :article
     UNION SELECT request, sent_hash FROM former_readings WHERE article = :article
 """
 DROP_READINGS = "DELETE FROM readings WHERE request IN (SELECT id FROM requests) AND article = ?"
+
+# Jobs
+
+FIND_OPEN = "SELECT question, sent_hash, sample FROM attempts WHERE id = ? AND owner = ? AND outcome IS NULL"
+OF_JOB = "id BETWEEN :first AND :last AND owner = :owner AND outcome IS NULL"
+PUT_JOB = """
+    INSERT INTO jobs (token, owner, question, state, oracle, first, last, requests, created)
+    VALUES (?, ?, ?, 'prepared', ?, ?, ?, ?, ?)
+"""
+JOBS = """
+    SELECT j.token, p.hash, q.oracle, q.model, p.filter_name, j.state, j.handle, j.oracle,
+        j.requests, j.labelled, j.failed, j.again, j.released, j.lost, j.created, j.submitted, j.cancelled, j.ended,
+        j.message, j.owner, j.first, j.last
+    FROM jobs j JOIN questions q ON q.id = j.question JOIN requests p ON p.id = q.request
+"""
+PUT_TRY = """
+    INSERT INTO tries (question, sent_hash, sample, count, reason) VALUES (?, ?, ?, 1, ?)
+    ON CONFLICT (question, sent_hash, sample) DO UPDATE SET count = count + 1, reason = excluded.reason
+    RETURNING count
+"""
+FIND_TRY = "SELECT count, reason FROM tries WHERE question = ? AND sent_hash = ? AND sample = ?"
+DROP_TRY = "DELETE FROM tries WHERE question = ? AND sent_hash = ? AND sample = ?"
+REOPEN_ATTEMPTS = """
+    UPDATE OR IGNORE attempts SET outcome = NULL, closed = NULL
+    WHERE id BETWEEN :first AND :last AND owner = :owner AND outcome = 'lost'
+        AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.question = attempts.question
+            AND l.sent_hash = attempts.sent_hash AND l.sample = attempts.sample)
+"""
+IN_JOBS = """
+    SELECT count(*) FROM attempts a JOIN jobs j ON j.owner = a.owner
+    WHERE a.question = ? AND a.outcome IS NULL AND j.ended IS NULL
+"""

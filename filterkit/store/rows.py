@@ -46,11 +46,11 @@ class State(NamedTuple):
     """Where a question stands.
 
     free: may be asked; claimed: `attempt` was opened for it just now; labelled; failed: finally, for `reason`;
-    elsewhere: in flight at another living labeller; unaffordable: its reserve would break the budget now.
-    `owner` is the number of who labelled or failed it.
+    elsewhere: in flight at another living labeller; in_job: out in a batch job, for hours maybe; unaffordable: its
+    reserve would break a budget now, `reason` says whose. `owner` is the number of who labelled or failed it.
     """
 
-    kind: Literal["free", "claimed", "labelled", "failed", "elsewhere", "unaffordable"]
+    kind: Literal["free", "claimed", "labelled", "failed", "elsewhere", "in_job", "unaffordable"]
     attempt: int | None = None
     owner: int | None = None
     reason: str = ""

@@ -16,8 +16,8 @@ class QuestionStats:
     replied: labels by the model that replied ("" where it is not known). failures: articles that failed finally.
     attempts: requests, whatever came of them; tokens: sums over those that said how many, cached ones part of input,
     thinking ones part of output. known_usd: what attempts cost; held_usd: what those of unknown cost are reserved
-    with; unknown: attempts with neither. latency_s: median of the attempts. first, last: Unix times of the oldest and
-    the newest label, None without one.
+    with; unknown: attempts with neither. in_jobs: attempts that are out in batch jobs. latency_s: median of the
+    attempts. first, last: Unix times of the oldest and the newest label, None without one.
     """
 
     question: Question
@@ -32,6 +32,7 @@ class QuestionStats:
     known_usd: float
     held_usd: float
     unknown: int
+    in_jobs: int
     latency_s: float | None
     first: float | None
     last: float | None
@@ -62,6 +63,7 @@ def stats(store: Store) -> list[QuestionStats]:
                     known_usd=(spent - held) / NANO,
                     held_usd=held / NANO,
                     unknown=unknown,
+                    in_jobs=db.execute(queries.IN_JOBS, (number,)).fetchone()[0],
                     latency_s=latency[0] if latency else None,
                     first=first,
                     last=count.newest,

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from filterkit.contracts import redact
-from filterkit.errors import StoreError
 from filterkit.records import Article
 from filterkit.store import queries
+from filterkit.store.attempts import any_job_out, close_attempt, open_attempts, settled
 from filterkit.store.base import inserted
+from filterkit.store.funds import Funds
 from filterkit.store.owners import Owner
-from filterkit.store.rows import (
-    ERROR_CHARS,
-    Key,
-    Outcome,
-    Question,
-    State,
-    nano,
-    nano_budget,
-    pack,
-    pack_article,
-    pack_json,
-    pack_scores,
-    text_hash,
-    unpack,
-)
+from filterkit.store.rows import Key, Outcome, Question, State, nano, pack, pack_article, text_hash
 from filterkit.store.views import Views
 
 
@@ -53,12 +38,13 @@ class Store(Views):
                 db.execute(queries.PUT_READING, (request, text, bytes.fromhex(sent_hash), name))
 
     def states(self, question: Question, keys: Sequence[Key]) -> list[State]:
-        """Where each question stands, in order: free, labelled or failed. Writes nothing."""
+        """Where each question stands, in order: free, labelled, out in a job, or failed. Writes nothing."""
         with self.reading() as db:
             number = self.find_question(db, question)
             if number is None:
                 return [State("free")] * len(keys)
-            return [_settled(db, number, key) or State("free") for key in keys]
+            jobs = any_job_out(db, number)
+            return [settled(db, number, key, jobs) or State("free") for key in keys]
 
     def claim(
         self,
@@ -76,25 +62,17 @@ class Store(Views):
         attempt counts until its cost is known (None: unknown). With `max_usd` no attempt is opened whose reserve
         would bring what `question` has cost, in all runs and processes, above it, and none at all once that is used
         up; a reserve that is unknown then is the largest cost that an attempt of `question` ever had, nothing while
-        none is known. Questions that failed before the Unix time `retry_failed_before` may be asked again.
+        none is known. The store's own `limits` bind all questions together; the reason of a state "unaffordable" is
+        whose budget it was (funds.Scope). Questions that failed before the Unix time `retry_failed_before` may be asked
+        again.
         """
         reserves = [nano(usd) for usd in reserved_usd or [None] * len(keys)]
         with self.writing() as db:
+            now = time.time()
             number = self.question_id(db, question)
             dead = self.owners.bury_dead(db, owner.id)
-            funds = None if max_usd is None else _Funds(db, number, nano_budget(max_usd))
-            states: list[State] = []
-            for key, reserved in zip(keys, reserves, strict=True):
-                state = _settled(db, number, key, retry_failed_before)
-                if state is None and funds is not None and not funds.allow(reserved):
-                    state = State("unaffordable")
-                elif state is None:
-                    name = (number, bytes.fromhex(key.sent_hash), key.sample)
-                    attempt = _open_attempt(db, name, owner.id, funds.reserve(reserved) if funds else reserved)
-                    state = State("elsewhere") if attempt is None else State("claimed", attempt, owner.id)
-                    if funds is not None and attempt is not None:
-                        funds.take(reserved)
-                states.append(state)
+            funds = Funds(db, number, max_usd, self.limits, now=now)
+            states = open_attempts(db, number, keys, owner.id, funds, reserves, retry_failed_before, now)
         for lock in dead:
             self.owners.remove(lock)
         return states
@@ -113,16 +91,15 @@ class Store(Views):
         questions are free. Only those of `owner` are taken back, if it is given. Doing so twice changes nothing.
 
         For each outcome with `again` the number of the next attempt; else None. (None with `again` too where its
-        reserve would break the budget `max_usd`, as in `claim`, or where another labeller took the question over
-        while this one stood still.)
+        reserve would break the budget `max_usd` or the store's, as in `claim`, or where another labeller took the
+        question over while this one stood still.)
         """
-        now = time.time()
-        budget = None if max_usd is None else nano_budget(max_usd)
         by = None if owner is None else owner.id
         with self.writing() as db:
+            now = time.time()
             for attempt in unsent:
                 db.execute(queries.RELEASE_ATTEMPT, {"now": now, "attempt": attempt, "owner": by})
-            return [_complete(db, outcome, budget, now) for outcome in outcomes]
+            return [close_attempt(db, outcome, max_usd, self.limits, now) for outcome in outcomes]
 
     # Labellers
 
@@ -153,73 +130,3 @@ class Store(Views):
         with self.writing() as db:
             until = time.time() + owner.lease_s
             db.execute("UPDATE owners SET lease_until = ?, ended = NULL WHERE id = ?", (until, owner.id))
-
-
-def _settled(db: sqlite3.Connection, question: int, key: Key, retry_failed_before: float | None = None) -> State | None:
-    """Labelled, or failed finally; None when neither."""
-    values = (question, bytes.fromhex(key.sent_hash), key.sample)
-    label = db.execute(queries.FIND_LABEL, values).fetchone()
-    if label is not None:
-        return State("labelled", owner=label[0])
-    failure = db.execute(queries.FIND_FAILURE, values).fetchone()
-    if failure is None or (retry_failed_before is not None and failure[2] < retry_failed_before):
-        return None
-    return State("failed", owner=failure[0], reason=unpack(failure[1]))
-
-
-def _open_attempt(db: sqlite3.Connection, key: tuple[int, bytes, int], owner: int, reserved: int | None) -> int | None:
-    """The number of a new attempt at (question, hash, sample), or None: a unique index says that one is open."""
-    opened = db.execute(queries.OPEN_ATTEMPT, (*key, owner, time.time(), reserved))
-    return inserted(opened) if opened.rowcount else None
-
-
-class _Funds:
-    """What a budget leaves for a question, in billionths of a dollar, open attempts at their reserve.
-
-    An attempt without a reserve counts at the largest cost so far.
-    """
-
-    def __init__(self, db: sqlite3.Connection, question: int, budget: int) -> None:
-        self.spent, self.dearest, blind = db.execute(queries.FUNDS, (question,)).fetchone()
-        self.left = budget - self.spent - blind * self.dearest
-
-    def reserve(self, reserved: int | None) -> int | None:
-        """What an attempt is opened with."""
-        return self.dearest or None if reserved is None else reserved
-
-    def allow(self, reserved: int | None) -> bool:
-        """Whether an attempt may be opened. With a budget of nothing, what costs nothing may."""
-        used_up = self.left <= 0 and (self.spent > 0 or reserved is None)
-        return not used_up and (self.reserve(reserved) or 0) <= self.left
-
-    def take(self, reserved: int | None) -> None:
-        """An attempt was opened."""
-        took = self.reserve(reserved) or 0
-        self.left, self.spent = self.left - took, self.spent + took
-
-
-def _complete(db: sqlite3.Connection, outcome: Outcome, budget: int | None, now: float) -> int | None:
-    """Close one attempt; returns the number of the next one, where one was asked for and could be opened."""
-    found = db.execute(queries.FIND_ATTEMPT, (outcome.attempt,)).fetchone()
-    if found is None:
-        raise StoreError(f"there is no attempt {outcome.attempt} in the store")
-    key, owner = found[:3], found[3]
-    version = None if outcome.model_version is None else pack(outcome.model_version)
-    error = pack(redact(outcome.error)[:ERROR_CHARS])
-    used = outcome.usage
-    tokens = (used.input, used.cached_input, used.output, used.thinking)
-    closing = (outcome.result, now, nano(outcome.cost_usd), *tokens, outcome.latency_s, version, error or None)
-    db.execute(queries.CLOSE_ATTEMPT, (*closing, outcome.attempt))
-    if outcome.label is not None:
-        evidence = pack_json(dict(outcome.label.evidence)) if outcome.label.evidence else None
-        # The first label stands: a labeller that stood still for longer than its lease may come with a second one.
-        db.execute(queries.ADD_LABEL, (*key, owner, now, version, pack_scores(outcome.label.scores), evidence))
-        db.execute(queries.DROP_FAILURE, key)
-    elif outcome.final:
-        db.execute(queries.ADD_FAILURE, (*key, owner, now, error))
-    elif outcome.again:
-        reserved = nano(outcome.reserved_usd)
-        funds = None if budget is None else _Funds(db, key[0], budget)
-        if funds is None or funds.allow(reserved):
-            return _open_attempt(db, key, owner, funds.reserve(reserved) if funds else reserved)
-    return None

@@ -22,8 +22,9 @@ SIDE_FILES = ("-wal", "-shm", "-journal")
 def backup(store: Store, file: Path) -> int:
     """A copy of the store as it is at this moment, checked, at `file`, whole or not at all. Returns its bytes.
 
-    Labellers may be at work; in the copy their open requests count as lost, at what was reserved for them. An older
-    file at `file` is replaced. ConfigError when that is the store itself, or a store that is open somewhere.
+    Labellers may be at work; in the copy their open requests count as lost, at what was reserved for them. Batch jobs
+    stay out in the copy too, so that they can be collected with it. An older file at `file` is replaced. ConfigError
+    when that is the store itself, or a store that is open somewhere.
     """
     if file.resolve() == store.path.resolve() or (file.exists() and file.samefile(store.path)):
         raise ConfigError("is the store itself", where=file, fix="Name another file for the backup")
@@ -43,8 +44,11 @@ def _copy(store: Store, file: Path) -> None:
             db.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
         copy.execute("BEGIN")
-        copy.execute("UPDATE attempts SET outcome = 'lost', closed = ? WHERE outcome IS NULL", (time.time(),))
-        copy.execute("UPDATE owners SET ended = ? WHERE ended IS NULL", (time.time(),))
+        job = "(SELECT owner FROM jobs WHERE ended IS NULL)"
+        lost = f"UPDATE attempts SET outcome = 'lost', closed = ? WHERE outcome IS NULL AND owner NOT IN {job}"  # noqa: S608
+        copy.execute(lost, (time.time(),))
+        ended = f"UPDATE owners SET ended = ? WHERE ended IS NULL AND id NOT IN {job}"  # noqa: S608 - ours
+        copy.execute(ended, (time.time(),))
         copy.execute("COMMIT")
         problems = [row[0] for row in copy.execute("PRAGMA integrity_check(1)")]
     if problems != ["ok"]:
@@ -65,7 +69,8 @@ class Forgotten:
 def forget(store: Store, ids: Iterable[str]) -> Forgotten:
     """Remove articles with their labels and failures, so that no text of theirs is left in the store's files.
 
-    A label of a text that another article has too stays. The ledger keeps its money, not its words. The whole file is
+    A label of a text that another article has too stays. The ledger keeps its money, not its words. What a batch job
+    answers about them is not kept. The whole file is
     rewritten, which takes seconds per gigabyte; after a kill the same call ends it. StoppedEarly while somebody labels
     into the store, or reads it.
     """
@@ -123,6 +128,8 @@ def _forget_texts(db: sqlite3.Connection, texts: set[Text], done: Forgotten) -> 
             key = (question, sent_hash)
             done.labels += db.execute("DELETE FROM labels WHERE question = ? AND sent_hash = ?", key).rowcount
             done.failures += db.execute("DELETE FROM failures WHERE question = ? AND sent_hash = ?", key).rowcount
+            db.execute("DELETE FROM tries WHERE question = ? AND sent_hash = ?", key)
+            db.execute(queries.LOSE_ATTEMPTS, (time.time(), *key))  # out in a job: its answer finds no open attempt
     requests = dict(questions)
     worded = db.execute("SELECT id, question, sent_hash FROM attempts WHERE error IS NOT NULL").fetchall()
     gone = [(number,) for number, question, sent_hash in worded if (requests[question], sent_hash) in texts]

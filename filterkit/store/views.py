@@ -8,9 +8,11 @@ from typing import Any
 from filterkit.store import queries
 from filterkit.store.base import StoreFile
 from filterkit.store.database import translated
+from filterkit.store.funds import day_of
 from filterkit.store.rows import (
     NANO,
     Failure,
+    Key,
     LabelRow,
     Question,
     QuestionCount,
@@ -81,6 +83,20 @@ class Views(StoreFile):
             number = None if question is None else self.find_question(db, question) or -1
             spent, held, unknown = db.execute(queries.SPENT, {"question": number}).fetchone()
         return Spent(spent / NANO, held / NANO, unknown)
+
+    def scores(self, question: Question, keys: Sequence[Key]) -> list[dict[str, float] | None]:
+        """The scores of each key's label, in order; None where it has none."""
+        with self.reading() as db:
+            number = self.find_question(db, question)
+            names = [(number, bytes.fromhex(key.sent_hash), key.sample) for key in keys]
+            rows = [db.execute(queries.FIND_SCORES, name).fetchone() for name in names]
+        return [None if row is None else unpack_json(row[0]) for row in rows]
+
+    def spent_on(self, now: float) -> float:
+        """Dollars of all attempts that were opened on the calendar day, UTC, of a Unix time; counted as in `spent`."""
+        with self.reading() as db:
+            spent: int = db.execute(queries.SPENT_ON, (day_of(now),)).fetchone()[0]
+        return spent / NANO
 
     def _label_rows(self, query: str, *narrowed: str | None) -> Iterator[LabelRow]:
         for body, scores, evidence, by, asked, version, sample, sent_hash in self._pages(query, *narrowed):

@@ -14,6 +14,7 @@ from filterkit.errors import ConfigError, StoppedEarly, StoreError
 from filterkit.records import Article, Label, sha256_text
 from filterkit.store import Key, Outcome, Question, Store, database
 from filterkit.store.merge import Merged, merge
+from filterkit.store.rows import pack, pack_article, pack_scores, text_hash
 from filterkit.store.upkeep import backup, forget
 
 QUESTION = Question("r" * 64, "test", "model-1", "filter 1")
@@ -244,12 +245,28 @@ def test_a_reader_that_holds_the_log_is_told_of_and_the_next_call_ends_it(path):
 # The first schema
 
 
-def test_a_store_of_the_first_schema_is_brought_up_to_date(path, monkeypatch, tmp_path):
-    monkeypatch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:1])
-    monkeypatch.setattr(database, "SCHEMA_VERSION", 1)
-    with Store(path) as store:
-        give_label(store, article("x", "one"))
-    monkeypatch.undo()
+def write_first_schema(path: Path, value: Article) -> None:
+    """A store as the first version wrote it, with one label that cost 0.25."""
+    sent, score = bytes.fromhex(key(value).sent_hash), pack_scores({"d": 1.0})
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript(database.MIGRATIONS[0])
+        db.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+        row = (pack(value.id), text_hash(value), pack_article(value))
+        db.execute("INSERT INTO articles (id, text_hash, body) VALUES (?, ?, ?)", row)
+        db.execute("INSERT INTO requests VALUES (1, ?, ?)", (QUESTION.request_hash, pack(QUESTION.filter_name)))
+        db.execute("INSERT INTO readings VALUES (1, 1, ?, ?)", (text_hash(value), sent))
+        question = (pack(QUESTION.oracle), pack(QUESTION.model))
+        db.execute("INSERT INTO questions (id, request, oracle, model) VALUES (1, 1, ?, ?)", question)
+        db.execute("INSERT INTO owners VALUES (1, 'somebody', 0, 1)")
+        attempt = "INSERT INTO attempts (question, sent_hash, sample, owner, opened, outcome, cost)"
+        db.execute(f"{attempt} VALUES (1, ?, 0, 1, 0, 'labelled', 250000000)", (sent,))
+        label = "INSERT INTO labels (question, sent_hash, sample, owner, at, scores)"
+        db.execute(f"{label} VALUES (1, ?, 0, 1, 0, ?)", (sent, score))
+
+
+def test_a_store_of_the_first_schema_is_brought_up_to_date(path, tmp_path):
+    write_first_schema(path, article("x", "one"))
     shutil.copy(path, tmp_path / "old.db")
     with Store(path) as store:
         with store.owner() as owner:  # 0.25 is spent, and the largest cost so far
