@@ -121,7 +121,14 @@ class Fatal(BackendError):
 
 
 class CannotTell(BackendError):
-    """Whether a job was accepted cannot be found out: its provider does not say, or what it says fits several jobs."""
+    """Whether a job was accepted cannot be found out: its provider does not say, or what it says fits several jobs.
+
+    `retry_after_s`: seconds after which asking again makes sense, None where it will not say later either.
+    """
+
+    def __init__(self, what: str, *, retry_after_s: float | None = None, where: object = None, fix: str | None = None):
+        super().__init__(what, where=where, fix=fix)
+        self.retry_after_s = retry_after_s
 
 
 class RateLimited(BackendError):

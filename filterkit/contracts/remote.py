@@ -60,7 +60,8 @@ class BatchItem:
     """What became of one request of a batch: a reply or an error, never both.
 
     error: Refused for this article's own fault; Transient(unbilled=True) for one that was never run (expired,
-    cancelled); other Transient for one that failed at the provider's.
+    cancelled); other Transient for one that failed at the provider's; Fatal where none of its kind can succeed (no
+    balance, an unknown model).
     """
 
     key: str

@@ -19,10 +19,14 @@ except ImportError as error:
     raise ImportError("filterkit.testing needs pytest: pip install 'filterkit[testing]'") from error
 
 pytest.register_assert_rewrite(
-    *(f"filterkit.testing.{name}" for name in ("base", "oracle", "trainer", "model", "deployer", "filters", "executor"))
+    *(
+        f"filterkit.testing.{name}"
+        for name in ("base", "oracle", "batch", "trainer", "model", "deployer", "filters", "executor")
+    )
 )
 
 from filterkit.testing.base import BackendContract  # noqa: E402
+from filterkit.testing.batch import BatchContract  # noqa: E402
 from filterkit.testing.deployer import DeployerContract  # noqa: E402
 from filterkit.testing.executor import ExecutorContract  # noqa: E402
 from filterkit.testing.filters import PostfilterContract, PrefilterContract  # noqa: E402
@@ -44,6 +48,7 @@ from filterkit.testing.trainer import TrainerContract  # noqa: E402
 __all__ = [
     "HOSTILE_TEXTS",
     "BackendContract",
+    "BatchContract",
     "DeployerContract",
     "EmbedderContract",
     "ExecutorContract",

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import AsyncIterator, MutableMapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,8 +19,11 @@ import numpy as np
 
 from filterkit.calibrator import Calibrator, DimensionMap
 from filterkit.contracts import (
+    Batch,
+    BatchItem,
     Context,
     Embedder,
+    JobState,
     Model,
     Options,
     Oracle,
@@ -30,8 +33,8 @@ from filterkit.contracts import (
     Trainer,
     TrainJob,
 )
-from filterkit.errors import ArtifactError, StoppedEarly
-from filterkit.files import write_json
+from filterkit.errors import ArtifactError, Fatal, StoppedEarly
+from filterkit.files import read_json, write_json
 from filterkit.hookspecs import Register, hookimpl
 from filterkit.manifest import DataInfo, Manifest, describe_files, save_manifest, student_hash
 from filterkit.plugins import plugins
@@ -62,6 +65,41 @@ class ToyOracle(Oracle[OracleOptions]):
 
     def count_tokens(self, request: OracleRequest) -> int | None:
         return (len(request.system) + len(request.rubric) + len(request.article)) // 4 + 1
+
+
+class ToyBatchOracle(Batch, ToyOracle):
+    """The same in batches; its provider is a folder, which outlives who submitted."""
+
+    def request_bytes(self, request: OracleRequest) -> int:
+        return len(request.model_dump_json(exclude={"article"})) + len(request.article.encode("utf-8", "surrogatepass"))
+
+    async def submit(self, requests: Sequence[OracleRequest], token: str) -> str:
+        replies = {request.key: (await self.complete(request)).model_dump() for request in requests}
+        write_json(self._file(f"job-{token}"), {"cancelled": False, "replies": replies})
+        return f"job-{token}"
+
+    async def find(self, token: str, since: float) -> str | None:
+        return f"job-{token}" if self._file(f"job-{token}").exists() else None
+
+    async def poll(self, handle: str) -> JobState:
+        count = len(self._job(handle)["replies"])
+        return JobState(state="ended", done=count, total=count, poll_after_s=0.01)
+
+    async def cancel(self, handle: str) -> None:
+        write_json(self._file(handle), {**self._job(handle), "cancelled": True})
+
+    async def collect(self, handle: str) -> AsyncIterator[BatchItem]:
+        for key, reply in self._job(handle)["replies"].items():
+            yield BatchItem(key, reply=Reply.model_validate(reply))
+
+    def _file(self, handle: str) -> Path:
+        return self.ctx.workdir / f"{handle}.json"
+
+    def _job(self, handle: str) -> dict[str, Any]:
+        if not self._file(handle).exists():
+            raise Fatal(f"there is no job {handle}")
+        job: dict[str, Any] = read_json(self._file(handle))
+        return job
 
 
 class ToyTrainer(Trainer[Options]):

@@ -16,6 +16,7 @@ from filterkit.contracts import Context
 from filterkit.records import Article, Deployment
 from filterkit.spec import FilterSpec
 from filterkit.testing import (
+    BatchContract,
     DeployerContract,
     EmbedderContract,
     ExecutorContract,
@@ -29,7 +30,15 @@ from filterkit.testing import (
     tiny_spec,
     write_labelled,
 )
-from filterkit.testing.toys import ToyEmbedder, ToyModel, ToyOracle, ToyPrefilter, ToyTrainer, register_toys
+from filterkit.testing.toys import (
+    ToyBatchOracle,
+    ToyEmbedder,
+    ToyModel,
+    ToyOracle,
+    ToyPrefilter,
+    ToyTrainer,
+    register_toys,
+)
 
 
 class TestReplay(OracleContract):
@@ -51,6 +60,12 @@ class TestToyOracle(OracleContract):
     @pytest.fixture
     def backend(self) -> type[ToyOracle]:
         return ToyOracle
+
+
+class TestToyBatchOracle(BatchContract, OracleContract):
+    @pytest.fixture
+    def backend(self) -> type[ToyBatchOracle]:
+        return ToyBatchOracle
 
 
 class TestLocalDeployer(DeployerContract):

@@ -15,5 +15,10 @@ def register_models(register):
 
 
 @hookimpl
+def register_oracles(register):
+    register("toy-batch", "fk_toys.batch:BatchToy", summary="answers batches from a folder that outlives everybody")
+
+
+@hookimpl
 def register_prefilters(register):
     register("short", "fk_toys.toys:ShortPrefilter", summary="holds back short articles")

@@ -11,13 +11,13 @@ such as vLLM or Ollama, which takes fields that OpenAI does not know (top_k, cha
 
 Its scores follow from the text of each article alone (`expected_scores`), so that a test can prove every label right.
 `python -m filterkit.testing.fake_llm --port 8080 --fault malformed=0.03` serves until Ctrl-C. `FAULTS` names what can
-go wrong.
+go wrong, `BATCH_FAULTS` what can with batches. What it charged for each article, it says (`paid`).
 """
 
 from __future__ import annotations
 
 from filterkit.testing.fake_llm.answers import expected_scores
-from filterkit.testing.fake_llm.fake import Exchange, FakeLLM
-from filterkit.testing.fake_llm.faults import FAULTS
+from filterkit.testing.fake_llm.fake import Exchange, FakeLLM, digest
+from filterkit.testing.fake_llm.faults import BATCH_FAULTS, FAULTS
 
-__all__ = ["FAULTS", "Exchange", "FakeLLM", "expected_scores"]
+__all__ = ["BATCH_FAULTS", "FAULTS", "Exchange", "FakeLLM", "digest", "expected_scores"]

@@ -7,10 +7,11 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from filterkit.errors import FilterkitError
-from filterkit.testing.fake_llm.faults import FAULTS, Settings
+from filterkit.testing.fake_llm.faults import BATCH_FAULTS, FAULTS, Settings
 from filterkit.testing.fake_llm.server import Desk, listen
 
 
@@ -18,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m filterkit.testing.fake_llm",
         description="A fake LLM provider on 127.0.0.1 that speaks the protocols of Gemini, OpenAI and Anthropic.",
-        epilog="Faults:\n" + "\n".join(f"  {name:14} {what}" for name, what in FAULTS.items()),
+        epilog=f"Faults:\n{_table(FAULTS)}\n\nFaults of batches:\n{_table(BATCH_FAULTS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--port", type=int, default=8080, help="0 for a free one (default 8080)")
@@ -37,10 +38,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--structured", metavar="KIND,KIND", help="of json_schema, json_object, none (default: all)")
     parser.add_argument("--seed", type=int, help="of the faults' random numbers")
+    parser.add_argument("--batch-lag", type=float, metavar="SECONDS", help="until a batch ends (default 0.1)")
+    parser.add_argument("--batch-fault", action="append", default=[], metavar="NAME=SHARE", help="its probability")
+    parser.add_argument("--batch-script", metavar="NAME,NAME", help="of the first steps of batches; ok for one job")
     parser.add_argument("--record", action="store_true", help="keep all requests for GET /_fake/exchanges")
     parser.add_argument("--settings", default="{}", metavar="JSON", help="the arguments of FakeLLM as JSON")
     parser.add_argument("--while-stdin-is-open", action="store_true", help="end with the process that started this one")
     return parser
+
+
+def _table(faults: Mapping[str, str]) -> str:
+    return "\n".join(f"  {name:14} {what}" for name, what in faults.items())
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -59,6 +67,9 @@ def _settings(args: argparse.Namespace) -> Settings:
         "openai_own": args.local,
         "structured": args.structured and args.structured.split(","),
         "seed": args.seed,
+        "batch_lag_s": args.batch_lag,
+        "batch_faults": {name: float(share) for name, share in map(_pair, args.batch_fault)},
+        "batch_script": args.batch_script and args.batch_script.split(","),
     }
     return Settings.of(values | {name: value for name, value in named.items() if value not in (None, {})})
 

@@ -67,6 +67,16 @@ def _score(text: str, field: Field) -> float:
     return round(field.low + int.from_bytes(digest[:8]) % (steps + 1) * field.step, 9)
 
 
+def _off(score: float, field: Field, bias: float, wobble: float, key: str) -> float:
+    """A score on the scale and its steps, off by `bias` and by what `key` makes of up to `wobble`."""
+    if not bias and not wobble:
+        return score
+    digest = sha256(f"{field.name}\n{key}".encode("utf-8", "surrogatepass")).digest()
+    score += bias + wobble * (int.from_bytes(digest[:8]) / 2**63 - 1)
+    steps = round((min(max(score, field.low), field.high) - field.low) / field.step)
+    return round(field.low + steps * field.step, 9)
+
+
 def article_of(user: str) -> str:
     """The article in a user's turn: what stands between its two fence lines, or all of it when there is no fence.
 
@@ -109,11 +119,14 @@ def fields_asked(schema: Mapping[str, Any], system: str) -> list[Field]:
     return fields(schema, low=float(low), high=float(high), step=float(step) if step else None)
 
 
-def answer(asked: Sequence[Field], article: str) -> dict[str, Any]:
-    """The right answer about an article."""
+def answer(
+    asked: Sequence[Field], article: str, *, bias: float = 0.0, wobble: float = 0.0, turn: int = 0
+) -> dict[str, Any]:
+    """The right answer about an article; with `bias` and `wobble` off by the one always, by up to the other from turn
+    to turn, in points."""
     out: dict[str, Any] = {}
     for field in asked:
-        score = _score(article, field)
+        score = _off(_score(article, field), field, bias, wobble, f"{turn}\n{article}")
         value = int(score) if field.whole else score
         if field.wrapped:
             quote = " ".join(article.split()[:8])

@@ -31,7 +31,7 @@ def read(
 
     headers: the request's; None for one that has none of its own, which is then of the newest version.
     """
-    check_messages(body, _version(headers))
+    check_messages(body, version_of(headers))
     if body.get("stream"):
         raise Unreadable("This server does not stream.")
     choice = body.get("tool_choice") or {}
@@ -53,7 +53,8 @@ def read(
     )
 
 
-def _version(headers: Mapping[str, str] | None) -> str:
+def version_of(headers: Mapping[str, str] | None) -> str:
+    """The API version that a request asks for; the newest for one without headers. Raises Unreadable."""
     version = NEWEST if headers is None else headers.get("anthropic-version")
     if version is None:
         raise Unreadable("anthropic-version: header is required")

@@ -17,12 +17,12 @@ from filterkit.errors import FilterkitError
 from filterkit.testing.fake_llm.faults import Settings
 
 try:
-    from filterkit.testing.fake_llm.server import Desk, Exchange, listen
+    from filterkit.testing.fake_llm.server import Desk, Exchange, digest, listen
 except ImportError as error:
     raise ImportError("filterkit.testing.fake_llm needs aiohttp: pip install 'filterkit[testing]'") from error
 
 START_S = 30.0
-__all__ = ["Exchange", "FakeLLM"]
+__all__ = ["Exchange", "FakeLLM", "digest"]
 
 
 class FakeLLM:
@@ -38,9 +38,16 @@ class FakeLLM:
     openai_own=False answers OpenAI's protocol as a local server does: unknown fields, both limits of tokens, a schema
     that is not strict, any temperature and a missing model are taken.
     structured: the kinds of output that the server knows ("none" is plain text), a request for another one is a 400.
+    bias: how many points a model's scores are off. wobble: up to so many more, others each time it is asked about an
+    article.
     thinking_tokens: spent on every reply unless switched off. min_cached_tokens: a prefix of fewer is not cached.
     record=False keeps no exchanges, only counts. process=True serves from a process of its own; port=0 takes a free
     port. Raises FilterkitError on an unknown name.
+
+    batch_lag_s: seconds from the submit of a batch until it ends. batch_faults: probability of each of BATCH_FAULTS per
+    step, drawn one by one; batch_script: those of the first steps, each taken by the next step of its stage, "ok" by
+    the next job. The requests of a batch meet faults, script and always like live ones, but no limits.
+    batch_listed_after_s: seconds until a list of batches shows a new one. batch_file_bytes: the largest upload.
     """
 
     def __init__(
@@ -62,8 +69,15 @@ class FakeLLM:
         thinking_tokens: int = 0,
         min_cached_tokens: int = 1024,
         seed: int = 0,
+        bias: Mapping[str, float] | None = None,
+        wobble: float = 0.0,
         record: bool = True,
         process: bool = False,
+        batch_lag_s: float = 0.1,
+        batch_faults: Mapping[str, float] | None = None,
+        batch_script: Iterable[str] = (),
+        batch_listed_after_s: float = 0.0,
+        batch_file_bytes: int = 256_000_000,
         port: int = 0,
     ) -> None:
         self._settings = Settings(
@@ -83,7 +97,14 @@ class FakeLLM:
             thinking_tokens=thinking_tokens,
             min_cached_tokens=min_cached_tokens,
             seed=seed,
+            bias=dict(bias or {}),
+            wobble=wobble,
             record=record,
+            batch_lag_s=batch_lag_s,
+            batch_faults=dict(batch_faults or {}),
+            batch_script=tuple(batch_script),
+            batch_listed_after_s=batch_listed_after_s,
+            batch_file_bytes=batch_file_bytes,
         )
         self._port, self._last = port, dict[str, Any]()
         self._host: _Thread | _Process = _Process() if process else _Thread()
@@ -109,6 +130,8 @@ class FakeLLM:
     def state(self) -> dict[str, Any]:
         """All counts: requests, answered, others, in_flight, max_in_flight, and by kind statuses, faults, tokens.
 
+        Those are of live requests (faults: of all); of batches: batches (jobs), batch_answered, batch_tokens, and files
+        that are kept.
         After the `with` block: as they were at its end.
         """
         return self._host.state() if self._host.running else self._last
@@ -133,8 +156,20 @@ class FakeLLM:
         """All requests for an answer, in the order of their arrival. With process=True only within the `with` block."""
         return self._host.exchanges()
 
+    def paid(self) -> dict[str, dict[str, int]]:
+        """How many times each article was answered, and so charged: "live" at the full price, "batch" at half of it.
+
+        By `digest` of the article's text. An answer that got lost on its way counts: it is charged all the same. With
+        process=True only within the `with` block, as `batches` too.
+        """
+        return self._host.paid()
+
+    def batches(self) -> list[dict[str, Any]]:
+        """All batch jobs: id, name (the token), status, requests, counts of what came of them by kind, faults."""
+        return self._host.batches()
+
     def reset(self) -> None:
-        """Forget all requests; script, limits and random numbers start anew."""
+        """Forget all requests and batches; script, limits and random numbers start anew."""
         self._host.reset()
 
     def set_faults(self, faults: Mapping[str, float]) -> None:
@@ -193,6 +228,12 @@ class _Thread:
     def exchanges(self) -> list[Exchange]:
         return self._desk.exchanges
 
+    def paid(self) -> dict[str, dict[str, int]]:
+        return {"live": dict(self._desk.paid), "batch": dict(self._desk.batch_paid)}
+
+    def batches(self) -> list[dict[str, Any]]:
+        return self._desk.jobs()
+
     def reset(self) -> None:
         self._on_loop(self._desk.reset)
 
@@ -233,6 +274,13 @@ class _Process:
 
     def exchanges(self) -> list[Exchange]:
         return [Exchange(**e) for e in self._call("exchanges")["exchanges"]]
+
+    def paid(self) -> dict[str, dict[str, int]]:
+        return self._call("paid")
+
+    def batches(self) -> list[dict[str, Any]]:
+        jobs: list[dict[str, Any]] = self._call("batches")["batches"]
+        return jobs
 
     def reset(self) -> None:
         self._call("reset", {})

@@ -58,6 +58,26 @@ INSTEAD_OF_ONE = frozenset(
 )
 """Faults that come instead of an answer, as an error with a status, after the full latency."""
 
+BATCH_FAULTS = {
+    "upload_error": "upload: 503",
+    "upload_limit": "upload: 429",
+    "upload_cut": "upload: the connection is closed midway, and nothing is kept",
+    "submit_error": "submit: 503, and there is no job",
+    "submit_limit": "submit: 429, and there is no job",
+    "submit_lost": "submit: the job is accepted, and the connection is closed before the answer",
+    "poll_error": "poll: 503",
+    "fails": "job: it fails as a whole, none of its requests is answered",
+    "expires": "job: it expires with half of its requests answered",
+    "stopped": "job: somebody else cancels it half way",
+    "shuffled": "job: its results come in another order",
+    "repeated": "job: every fifth result comes twice",
+    "unanswered": "job: every seventh request is neither answered nor spoken of",
+    "garbled": "job: one line of its results is no JSON",
+    "results_error": "results: 503",
+    "results_cut": "results: the connection is closed midway",
+}
+"""What goes wrong with a batch, each at the stage that its text begins with. Its requests meet FAULTS, as live ones."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -79,12 +99,21 @@ class Settings:
     thinking_tokens: int = 0
     min_cached_tokens: int = 1024
     seed: int = 0
+    bias: Mapping[str, float] = field(default_factory=dict)
+    wobble: float = 0.0
     record: bool = True
+    batch_lag_s: float = 0.1
+    batch_faults: Mapping[str, float] = field(default_factory=dict)
+    batch_script: tuple[str, ...] = ()
+    batch_listed_after_s: float = 0.0
+    batch_file_bytes: int = 256_000_000
 
     def __post_init__(self) -> None:
         for name in (*self.faults, *(s for s in self.script if s != "ok"), *self.always.values()):
-            _check(name)
-        for name, share in self.faults.items():
+            _check(name, FAULTS)
+        for name in (*self.batch_faults, *(s for s in self.batch_script if s != "ok")):
+            _check(name, BATCH_FAULTS)
+        for name, share in (*self.faults.items(), *self.batch_faults.items()):
             if not 0 <= share <= 1:
                 raise FilterkitError(
                     f"fault {name!r} has the probability {share!r}", where="fake_llm", fix="Say one from 0 to 1"
@@ -106,7 +135,7 @@ class Settings:
                 raise FilterkitError(
                     f"unknown setting {name!r}", where="fake_llm", fix=f"Known are {', '.join(sorted(known))}"
                 )
-        lists = ("script", "models", "structured")
+        lists = ("script", "models", "structured", "batch_script")
         out: dict[str, Any] = {k: tuple(v) if k in lists and v is not None else v for k, v in values.items()}
         return cls(**out)
 
@@ -115,21 +144,22 @@ class Settings:
         return asdict(self)
 
 
-def _check(name: str) -> None:
-    if name in FAULTS:
+def _check(name: str, known: Mapping[str, str]) -> None:
+    if name in known:
         return
-    near = difflib.get_close_matches(name, FAULTS, 1)
+    near = difflib.get_close_matches(name, known, 1)
     meant = f"Did you mean {near[0]!r}? " if near else ""
-    raise FilterkitError(f"unknown fault {name!r}", where="fake_llm", fix=f"{meant}Known are {', '.join(FAULTS)}")
+    raise FilterkitError(f"unknown fault {name!r}", where="fake_llm", fix=f"{meant}Known are {', '.join(known)}")
 
 
 class Plan:
-    """Says of each request what goes wrong with it."""
+    """Says of each request, and of each step of a batch, what goes wrong with it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._random = random.Random(settings.seed)
         self._script = deque(settings.script)
+        self._batch_script = deque(settings.batch_script)
         self._window: deque[float] = deque()
         self._today = 0
 
@@ -138,6 +168,8 @@ class Plan:
         self._settings = settings
         if "script" in names:
             self._script = deque(settings.script)
+        if "batch_script" in names:
+            self._batch_script = deque(settings.batch_script)
         if "seed" in names:
             self._random = random.Random(settings.seed)
 
@@ -170,3 +202,21 @@ class Plan:
                 if draw < 0:
                     return name
         return ""
+
+    def batch_faults(self, stage: str) -> frozenset[str]:
+        """The faults of this step of a batch: upload, submit, poll, job or results.
+
+        The script's next entry counts when it is one of this stage; "ok" is one job's. Chances are drawn one by one.
+        """
+        found = {
+            name
+            for name, share in self._settings.batch_faults.items()
+            if _stage(name) == stage and self._random.random() < share
+        }
+        if self._batch_script and _stage(self._batch_script[0]) == stage:
+            found |= {self._batch_script.popleft()} - {"ok"}
+        return frozenset(found)
+
+
+def _stage(name: str) -> str:
+    return "job" if name == "ok" else BATCH_FAULTS[name].partition(":")[0]

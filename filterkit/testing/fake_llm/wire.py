@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from filterkit.testing.fake_llm.answers import Finish
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 Mode = Literal["json_schema", "json_object", "none"]
 
@@ -88,3 +91,13 @@ class Speaker(Protocol):
 
     def model_entry(self, name: str) -> dict[str, Any]:
         """A model in the list of models."""
+
+
+class BatchSpeaker(Protocol):
+    """A protocol's batches: the modules gemini_batches, openai_batches and anthropic_batches."""
+
+    async def handle(self, request: web.BaseRequest, desk: Any) -> web.StreamResponse | None:
+        """The answer to a request that is about batches or files of this protocol; None for another one.
+
+        desk: the server's `Desk`.
+        """
