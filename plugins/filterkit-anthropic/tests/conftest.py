@@ -37,11 +37,18 @@ class Canned:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.gets: list[Any] = []  # what each GET is answered: a body, or a status and a body
+        self.got: list[str] = []
 
     def say(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         self.answers = [(status, body, headers or {})]
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
+        if request.method == "GET":
+            self.got.append(request.path)
+            answer = self.gets.pop(0)
+            code, found = answer if isinstance(answer, tuple) else (200, answer)
+            return web.Response(text=found) if isinstance(found, str) else web.json_response(found, status=code)
         self.bodies.append(json.loads(await request.content.read()))
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
         self.paths.append(request.path)

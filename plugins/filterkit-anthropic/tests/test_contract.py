@@ -1,4 +1,4 @@
-"""Oracle `anthropic` keeps the contract of oracles, over the real SDK and a real socket."""
+"""Oracle `anthropic` keeps the contracts of oracles and batches, over the real SDK and a real socket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from filterkit_anthropic.oracle import AnthropicOracle
 
-from filterkit.testing import OracleContract
+from filterkit.testing import BatchContract, OracleContract
 from filterkit.testing.fake_llm import FakeLLM
 
 
@@ -18,7 +18,7 @@ def server() -> Iterator[FakeLLM]:
         yield fake
 
 
-class TestAnthropic(OracleContract):
+class TestAnthropic(BatchContract):
     @pytest.fixture
     def backend(self) -> type[AnthropicOracle]:
         return AnthropicOracle
@@ -28,7 +28,11 @@ class TestAnthropic(OracleContract):
         return {"model": "contract-model", "base_url": server.url, "api_key_env": "MY_KEY"}
 
 
-class TestForcedTool(TestAnthropic):
+class TestForcedTool(OracleContract):
+    @pytest.fixture
+    def backend(self) -> type[AnthropicOracle]:
+        return AnthropicOracle
+
     @pytest.fixture
     def options(self, server: FakeLLM) -> dict[str, Any]:
         return {"model": "contract-model", "base_url": server.url, "structured": "tool", "cache": "off"}

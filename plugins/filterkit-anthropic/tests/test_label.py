@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,12 @@ class Desk:
     def report(self, server: FakeLLM, *more: str, code: int = 0) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.label(server, "--json", *more, code=code))
         return found
+
+    def look(self, server: FakeLLM, batch: str) -> None:
+        """The fake goes on with a batch when somebody looks at it."""
+        headers = {"x-api-key": "k", "anthropic-version": "2026-10-21"}
+        request = urllib.request.Request(f"{server.url}/v1/messages/batches/{batch}", headers=headers)
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
 
     def labels(self) -> int:
         """How many labels there are, each of them proved right."""
@@ -155,6 +163,30 @@ def test_a_limit_of_cost_needs_a_price(desk: Desk) -> None:
     with FakeLLM() as server:
         assert "prices" in desk.label(server, "--max-cost", "1", code=2)
         assert server.requests == 0
+
+
+@pytest.mark.heavy
+def test_a_batch_whose_acceptance_got_lost_is_told_when_it_has_ended_and_paid_once(desk: Desk) -> None:
+    (desk.root / "filterkit.yaml").write_text(PRICES + "label: {settle_s: 0.1}\n")
+    with FakeLLM(batch_script=["submit_lost"], batch_lag_s=8) as server:
+        said = desk.label(server, "--batch", code=4)
+        (job,) = server.batches()
+        assert job["id"] in said
+        assert "filterkit jobs attach" in said
+        said = desk.label(server, "--batch", code=4)
+        assert job["id"] in said, "it is still running, and nothing is asked twice"
+        server.change(batch_lag_s=0.1)
+        while server.batches()[0]["status"] != "succeeded":
+            time.sleep(0.2)
+            desk.look(server, job["id"])
+        assert desk.report(server, "--batch")["new"] == 40
+        assert desk.labels() == 40
+        paid, tokens = server.paid(), server.state()["batch_tokens"]
+        assert (set(paid["batch"].values()), paid["live"], len(server.batches())) == ({1}, {}, 1)
+    cached = tokens["cached"]
+    full = ((tokens["input"] - cached) * 1.0 + cached * 0.1 + tokens["output"] * 4.0) / 1e6
+    with Store(desk.root / "labels.db", create=False) as store:
+        assert store.spent().usd == pytest.approx(full / 2), "half price in the ledger"
 
 
 @pytest.mark.heavy

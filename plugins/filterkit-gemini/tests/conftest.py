@@ -22,7 +22,8 @@ MODEL = "gemini-3.5-flash-lite"
 
 
 class Canned:
-    """Answers every request alike: a status, headers, and a body. `requests` holds the heads of what came."""
+    """Answers every request alike: a status, headers, and a body. `requests` holds the heads of what came, `bodies`
+    the rest."""
 
     def __init__(self, status: int, body: Any, headers: dict[str, str]) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -30,6 +31,7 @@ class Canned:
         head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
         answer = f"HTTP/1.1 {status} Whatever\r\n{head}\r\n".encode() + data
         requests = self.requests = []
+        bodies = self.bodies = []
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
@@ -41,7 +43,7 @@ class Canned:
                             return
                         head += line
                     length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
-                    self.rfile.read(int(length[1]) if length else 0)
+                    bodies.append(self.rfile.read(int(length[1]) if length else 0))
                     requests.append(head)
                     self.wfile.write(answer)
 

@@ -34,12 +34,16 @@ class Canned:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.get: Any = None  # what a GET is answered
 
     def say(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         self.answers = [(status, body, headers or {})]
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
-        self.bodies.append(json.loads(await request.content.read()))
+        if request.method == "GET":
+            return web.json_response(self.get) if not isinstance(self.get, str) else web.Response(text=self.get)
+        sent = await request.content.read()
+        self.bodies.append({} if request.content_type == "multipart/form-data" else json.loads(sent))
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
         self.paths.append(request.path)
         status, body, headers = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

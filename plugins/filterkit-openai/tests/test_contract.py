@@ -1,4 +1,4 @@
-"""Oracle `openai` keeps the contract of oracles, over the real SDK and a real socket."""
+"""Oracle `openai` keeps the contracts of oracles and batches, over the real SDK and a real socket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from filterkit_openai.oracle import OpenAIOracle
 
-from filterkit.testing import OracleContract
+from filterkit.testing import BatchContract, OracleContract
 from filterkit.testing.fake_llm import FakeLLM
 
 
@@ -18,14 +18,14 @@ def server() -> Iterator[FakeLLM]:
         yield fake
 
 
-class TestOpenAI(OracleContract):
+class TestOpenAI(BatchContract):
     @pytest.fixture
     def backend(self) -> type[OpenAIOracle]:
         return OpenAIOracle
 
     @pytest.fixture
     def options(self, server: FakeLLM) -> dict[str, Any]:
-        return {"model": "contract-model", "base_url": server.openai_url, "api_key_env": "MY_KEY"}
+        return {"model": "contract-model", "base_url": server.openai_url, "api_key_env": "MY_KEY", "batches": True}
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ _BEHIND = frozenset((502, 504, 520, 522, 523, 524))  # a proxy's words: the mode
 _NEVER = frozenset((404, 405, 406, 407, 410, 411, 414, 415, 417, 426, 431, 451, 501, 505))
 """Statuses about the address or the form of the request: every other article would fare the same."""
 
-_STATUS_OF = {
+STATUS_OF = {
     "invalid_request_error": 400,
     "authentication_error": 401,
     "billing_error": 402,
@@ -58,19 +58,21 @@ _STATUS_OF = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
+"""The status that an error comes with where it is told without one."""
 
 
 class Faults:
     """Turns what went wrong into what filterkit knows. `secret` is taken out of every text.
 
-    answered: whether any request has been answered; set by the oracle.
+    answered: whether any request has been answered; hopeless: whether so many were refused that, without any answer,
+    none of them is believed to be the article's fault. Both are set by the oracle.
     """
 
     def __init__(self, options: AnthropicOptions, secret: str) -> None:
         self._server, self._model, self._key_name = options.server, options.model, options.key_name
         self._secret = secret
         self._refusals: Counter[str] = Counter()
-        self.answered = False
+        self.answered = self.hopeless = False
 
     def of_status(self, status: int, body: Any, headers: Mapping[str, str]) -> BackendError:
         """What an answer with another status than 200 means. `body` is its JSON, or its text."""
@@ -95,7 +97,7 @@ class Faults:
 
     def inside(self, body: Mapping[str, Any]) -> BackendError:
         """An error in the body of a 200, as some proxies pass it on."""
-        return self.of_status(_STATUS_OF.get(str(error_of(body).get("type")), 500), body, {})
+        return self.of_status(STATUS_OF.get(str(error_of(body).get("type")), 500), body, {})
 
     def said(self, text: Any) -> str:
         """`text` on one short line, without the key."""
@@ -123,10 +125,8 @@ class Faults:
         """A refusal that may be about the article, or about every request of this run."""
         if not self.answered:
             self._refusals[what] += 1
-            if self._refusals[what] >= REFUSALS:
-                fix = (
-                    f"Nothing was answered yet and {REFUSALS} articles were refused so: check the model and the options"
-                )
+            if self.hopeless or self._refusals[what] >= REFUSALS:
+                fix = f"Nothing was answered yet and {REFUSALS} articles were refused: check the model and the options"
                 return Fatal(what, fix=fix)
         return Refused(what)
 

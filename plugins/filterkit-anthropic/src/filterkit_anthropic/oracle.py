@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import warnings
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import aiohttp
@@ -13,16 +14,20 @@ import httpx2
 
 from filterkit.api import (
     BackendError,
+    Batch,
+    BatchItem,
     ConfigError,
     Context,
     FilterkitError,
     FilterSpec,
+    JobState,
     Options,
     Oracle,
     OracleRequest,
     Reply,
     Transient,
 )
+from filterkit_anthropic.batches import Jobs, entry
 from filterkit_anthropic.connection import CONNECT_S, lost
 from filterkit_anthropic.faults import Faults, error_of
 from filterkit_anthropic.options import AnthropicOptions
@@ -30,12 +35,13 @@ from filterkit_anthropic.wire import Form, NoReply, Thinking, read_reply
 
 NO_KEY = "none"  # the SDK wants one; a server of one's own does not look at it
 KEEP_ALIVE_S = 60.0
+LONGEST_TOKEN = 40
 LESS: dict[Thinking, Thinking] = {"disabled": "between_tools", "between_tools": "always"}
 """What is asked for next where a model refuses a way of not thinking: Sonnet 5.5 knows only the second, Opus 5.5 and
 Fable think whatever is said."""
 
 
-class AnthropicOracle(Oracle[AnthropicOptions]):
+class AnthropicOracle(Batch, Oracle[AnthropicOptions]):
     """Asks a Claude model for JSON that follows the schema; one HTTP request per question, and none is sent again.
 
     The one exception: a 400 that says that the model cannot stop thinking in the way asked for. Nothing was charged,
@@ -45,7 +51,11 @@ class AnthropicOracle(Oracle[AnthropicOptions]):
     Options: ClassVar[type[Options]] = AnthropicOptions
     answer_options: ClassVar[tuple[str, ...]] = ("thinking", "effort")
 
+    most_requests: ClassVar[int] = 100_000
+    most_bytes: ClassVar[int] = 256_000_000
+
     _client: anthropic.AsyncAnthropic | None = None
+    _jobs: Jobs | None = None
     _faults: Faults
 
     def __init__(self, options: AnthropicOptions, spec: FilterSpec, ctx: Context) -> None:
@@ -94,7 +104,7 @@ class AnthropicOracle(Oracle[AnthropicOptions]):
 
     async def aclose(self) -> None:
         """Close all connections."""
-        client, self._client = self._client, None
+        client, self._client, self._jobs = self._client, None, None
         if client is not None:
             await client.close()
 
@@ -109,20 +119,66 @@ class AnthropicOracle(Oracle[AnthropicOptions]):
                     if isinstance(said, Reply):
                         self._faults.answered = True
                         return said
-                    if not self._learnt(thinking, said):
+                    if said.status_code != 400 or not self._learnt(thinking, error_of(said.body)):
                         raise self._faults.of_status(said.status_code, said.body, said.response.headers)
         except TimeoutError:
             raise Transient(f"{self.options.server}: no answer within {request.timeout_s:g} s") from None
 
+    def request_bytes(self, request: OracleRequest) -> int:
+        """Bytes that it takes in a batch, under the longest of tokens."""
+        return len(entry("", request.key, self._body(request, self._thinking))) + LONGEST_TOKEN + 1
+
+    async def submit(self, job: Sequence[OracleRequest], token: str) -> str:
+        for request in job[:1]:
+            self._tell_sampling(request)
+        jobs = self._batches()
+        return await jobs.submit(job, token, self._thinking)
+
+    async def find(self, token: str, since: float) -> str | None:
+        return await self._batches().find(token, since)
+
+    async def poll(self, handle: str) -> JobState:
+        return await self._batches().poll(handle)
+
+    async def cancel(self, handle: str) -> None:
+        await self._batches().cancel(handle)
+
+    def collect(self, handle: str) -> AsyncIterator[BatchItem]:
+        return self._batches().collect(handle)
+
+    def _batches(self) -> Jobs:
+        client = self._opened()
+        if self._jobs is None:
+            self._jobs = Jobs(
+                client,
+                self._faults,
+                self.options.server,
+                self.model,
+                self.ctx.workdir / "batches",
+                body=self._body,
+                learn=self._learnt_for_later,
+            )
+            self._recall(self._jobs.learnt())
+        return self._jobs
+
+    def _learnt_for_later(self, asked: Thinking, error: Mapping[str, Any]) -> bool:
+        before, learnt = self._thinking, self._learnt(asked, error)
+        if self._thinking != before and self._jobs is not None:
+            self._jobs.remember(self._thinking)
+        return learnt
+
+    def _recall(self, thinking: str) -> None:
+        """Go on in the way that an earlier job has taught."""
+        for less in LESS.values():
+            if less == thinking and self._thinking in LESS:
+                self._thinking = less
+
     async def _ask(self, request: OracleRequest, thinking: Thinking) -> Reply | anthropic.APIStatusError:
-        if self._client is None:
-            raise FilterkitError("anthropic was asked before it was opened")
-        if self._form is None or not self._form.fits(request, thinking):
-            self._form = Form(request, self.options, thinking)
+        client = self._opened()
         try:
             # `post` is the SDK's door to what it has no method for; its own method for messages walks through every
             # field of request and reply, for nothing that is used here.
-            data: Any = await self._client.post("/v1/messages", cast_to=object, body=self._form.body(request))
+            data: Any = await client.post("/v1/messages", cast_to=object, body=self._body(request, thinking))
         except anthropic.APIStatusError as error:
             return error
         except (anthropic.APIConnectionError, aiohttp.ClientError) as error:
@@ -139,12 +195,23 @@ class AnthropicOracle(Oracle[AnthropicOptions]):
     def _no_message(self) -> BackendError:
         return Transient(f"{self.options.server}: answered with something that is no message")
 
-    def _learnt(self, asked: Thinking, error: anthropic.APIStatusError) -> bool:
-        """Whether the question is to be asked in another way of not thinking now, which may have been learnt since."""
-        if error.status_code != 400 or asked not in LESS:
-            return False
-        said = str(error_of(error.body).get("message"))
-        if "thinking" not in said.lower():
+    def _body(self, request: OracleRequest, thinking: Thinking) -> dict[str, Any]:
+        if self._form is None or not self._form.fits(request, thinking):
+            self._form = Form(request, self.options, thinking)
+        return self._form.body(request)
+
+    def _opened(self) -> anthropic.AsyncAnthropic:
+        if self._client is None:
+            raise FilterkitError("anthropic was asked before it was opened")
+        return self._client
+
+    def _learnt(self, asked: Thinking, error: Mapping[str, Any]) -> bool:
+        """Whether the question is to be asked in another way of not thinking now, which may have been learnt since.
+
+        error: what a 400 says.
+        """
+        said = str(error.get("message"))
+        if asked not in LESS or "thinking" not in said.lower():
             return False
         if self._thinking == asked:
             self._thinking = LESS[asked]

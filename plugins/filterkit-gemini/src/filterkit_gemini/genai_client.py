@@ -14,6 +14,8 @@ from __future__ import annotations
 import json
 import urllib.request
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import aiohttp
@@ -28,6 +30,7 @@ from filterkit_gemini.wire import fixed_body
 
 API_VERSION = "v1beta"  # the one that knows all of what is sent; the SDK's own default changes with its versions
 KEEP_ALIVE_S = 60.0
+CHUNK_BYTES = 1 << 20
 _TIERS = ("standard", "flex", "priority")
 
 
@@ -52,9 +55,15 @@ class GenaiClient:
     """One session and one SDK client, on the loop that runs when it is made."""
 
     def __init__(
-        self, options: GeminiOptions, faults: Faults, session: aiohttp.ClientSession, client: genai.Client
+        self,
+        options: GeminiOptions,
+        secret: str,
+        faults: Faults,
+        session: aiohttp.ClientSession,
+        client: genai.Client,
     ) -> None:
-        self._options, self._faults, self._session, self._client = options, faults, session, client
+        self._options, self._faults, self._session, self.sdk = options, faults, session, client
+        self._key = {"x-goog-api-key": secret}
         self._fixed: tuple[Any, ...] = ()
         self._config: Any = None
         self._told_tier = False
@@ -93,36 +102,72 @@ class GenaiClient:
         except BaseException:
             await session.close()
             raise
-        return cls(options, faults, session, client)
+        return cls(options, secret, faults, session, client)
 
     async def ask(self, request: OracleRequest) -> Any:
         """The JSON of the reply. Raises BackendError."""
-        try:
-            response = await self._client.aio.models.generate_content(
+        with self.explained():
+            response = await self.sdk.aio.models.generate_content(
                 model=request.model,
                 contents=request.user,
                 config=self._config_of(request),
             )
+        answer = response.sdk_http_response
+        if answer is None:
+            raise Transient("google-genai handed on no reply")
+        self._compare_tier(answer.headers or {})
+        return _read(answer.body or "")
+
+    async def get(self, path: str, **query: str | int) -> Any:
+        """The JSON that Google answers at an address below the version. Raises BackendError.
+
+        For what the SDK reads and does not hand on, such as how many requests of a batch are done, and why one failed.
+        """
+        with self.explained():
+            async with self._session.get(
+                f"{self._options.url}/{API_VERSION}/{path}",
+                params=query,
+                headers=self._key,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=self._options.timeout_s),
+            ) as response:
+                return _read(await response.text())
+
+    async def download(self, name: str, write: Callable[[bytes], None]) -> None:
+        """Hand a file that Google made to `write`, part by part. Raises BackendError.
+
+        Not by the SDK's own download: its address redirects to this one, and redirects are not followed here.
+        """
+        with self.explained():
+            async with self._session.get(
+                f"{self._options.url}/download/{API_VERSION}/{name}:download",
+                params={"alt": "media"},
+                headers=self._key,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_read=self._options.timeout_s),
+            ) as response:
+                async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+                    write(chunk)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what goes wrong in a request into BackendError."""
+        try:
+            yield
         except _NotOkError as error:
             raise self._faults.of_status(error.status, error.body, error.headers) from None
         except aiohttp.ClientConnectorError as error:
             raise self._faults.of_connection(error, never_sent=True) from None
         except aiohttp.InvalidURL:
             raise Fatal("the request cannot be sent: its address is none", fix="Look at base_url") from None
+        except TimeoutError:
+            raise Transient("no answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._faults.of_connection(error) from None
         except UnicodeDecodeError:
             raise Transient("the provider sent something that is not even text") from None
         except ValueError as error:  # before anything was sent: every other article would fare the same
             raise Fatal(f"the request cannot be sent: {self._faults.said(str(error))}") from None
-        answer = response.sdk_http_response
-        if answer is None:
-            raise Transient("google-genai handed on no reply")
-        self._compare_tier(answer.headers or {})
-        try:
-            return json.loads(answer.body or "")
-        except (ValueError, RecursionError):
-            raise Transient("the provider sent something that is no JSON") from None
 
     def _config_of(self, request: OracleRequest) -> Any:
         """All but the user's turn, made anew only where it differs from the request before."""
@@ -160,10 +205,17 @@ class GenaiClient:
     async def aclose(self) -> None:
         """Close all connections."""
         try:
-            await self._client.aio.aclose()
-            self._client.close()
+            await self.sdk.aio.aclose()
+            self.sdk.close()
         finally:
             await self._session.close()
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Transient("the provider sent something that is no JSON") from None
 
 
 class _NotOkError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -66,6 +67,13 @@ def fixed_body(options: GeminiOptions, request: OracleRequest) -> dict[str, Any]
     if options.service_tier != "standard":
         body["serviceTier"] = options.service_tier
     return body
+
+
+def batch_line(options: GeminiOptions, request: OracleRequest) -> bytes:
+    """The line of `request` in a batch's file: its key, and the body that a live request has."""
+    contents = [{"parts": [{"text": request.user}], "role": "user"}]
+    body = {"contents": contents, **fixed_body(options, request)}
+    return json.dumps({"key": request.key, "request": body}).encode() + b"\n"
 
 
 def read_reply(data: Any) -> Reply:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from filterkit.api import Reply, Usage
+from filterkit_openai.complaint import Complaint
 
 _FINISH: dict[str, Literal["stop", "length", "blocked"]] = {
     "stop": "stop",
     "length": "length",
     "content_filter": "blocked",
 }
+
+
+def read_answer(data: Any, *, money: bool, key: str) -> Reply | Complaint:
+    """The body of a 200: a reply, or the error that routers put there. ValueError: it is neither."""
+    if isinstance(data, dict) and data.get("error") and not data.get("choices"):  # a router's way to say 502
+        return Complaint.inside(data, key)
+    return read_reply(data, money=money)
 
 
 def read_reply(data: Any, *, money: bool) -> Reply:

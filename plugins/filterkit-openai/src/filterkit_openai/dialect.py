@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from filterkit.api import OracleRequest
@@ -50,6 +50,19 @@ class Dialect:
             cache_breakpoint=options.cache_breakpoint and server.is_openai,
             fixed=frozenset(fixed),
         )
+
+    def as_text(self) -> str:
+        """It as JSON, 200 characters at most."""
+        return json.dumps(asdict(self) | {"fixed": sorted(self.fixed)})
+
+    @classmethod
+    def from_text(cls, text: Any) -> Dialect | None:
+        """What `as_text` wrote; None for anything else."""
+        try:
+            values = json.loads(text)
+            return cls(**values | {"fixed": frozenset(values["fixed"])})
+        except (ValueError, TypeError, KeyError):
+            return None
 
     def after(self, complaint: str) -> tuple[Dialect, str] | None:
         """The dialect to go on with after a 400 in these words, and what to tell the user ("": nothing).

@@ -105,6 +105,11 @@ class OpenAIOptions(OracleOptions):
         "without it newer models charge a quarter more for input, and find nothing in the cache. What writing to the "
         "cache costs on top is in no reported cost",
     )
+    batches: bool | None = Field(
+        None,
+        description="whether the server has OpenAI's Batch API (/files and /batches); left out: OpenAI's own has it, "
+        "no other is asked",
+    )
     extra_body: dict[str, Any] = Field({}, description="more fields of the request, as {chat_template_kwargs: {…}}")
 
     @model_validator(mode="before")

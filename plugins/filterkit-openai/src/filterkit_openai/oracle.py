@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 import warnings
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
 import aiohttp
@@ -14,9 +15,13 @@ import openai
 
 from filterkit.api import (
     BackendError,
+    Batch,
+    BatchItem,
     ConfigError,
     Context,
+    FilterkitError,
     FilterSpec,
+    JobState,
     Options,
     Oracle,
     OracleRequest,
@@ -26,7 +31,8 @@ from filterkit.api import (
     Transient,
     Unreachable,
 )
-from filterkit_openai.answers import read_reply
+from filterkit_openai.answers import read_answer
+from filterkit_openai.batches import Jobs, request_line
 from filterkit_openai.complaint import Complaint
 from filterkit_openai.connections import CONNECT_S, what_broke
 from filterkit_openai.dialect import Dialect
@@ -42,7 +48,7 @@ class NoReply(Exception):
     """A 200 that holds no chat completion."""
 
 
-class OpenAIOracle(Oracle[OpenAIOptions]):
+class OpenAIOracle(Batch, Oracle[OpenAIOptions]):
     """Asks the least busy healthy server. A request that failed is not sent again: that is the core's to decide.
 
     The one exception: a 400 that says that the server does not take a field. The field is given up for good, and the
@@ -50,10 +56,16 @@ class OpenAIOracle(Oracle[OpenAIOptions]):
 
     `reports_cost` stays False, for it promises a cost with every reply, and most servers report none. Where one does
     (OpenRouter), that is what the reply cost; a budget still needs a price, to know before what a request may cost.
+
+    Batches go to a single server, OpenAI's own or one that the option `batches` names.
     """
 
     Options: ClassVar[type[Options]] = OpenAIOptions
     answer_options: ClassVar[tuple[str, ...]] = ("reasoning_effort", "temperature", "extra_body")
+    most_requests: ClassVar[int] = 50_000
+    most_bytes: ClassVar[int] = 200_000_000
+
+    _jobs: Jobs | None = None
 
     def __init__(self, options: OpenAIOptions, spec: FilterSpec, ctx: Context) -> None:
         super().__init__(options, spec, ctx)
@@ -73,6 +85,7 @@ class OpenAIOracle(Oracle[OpenAIOptions]):
     async def open(self) -> None:
         """Make one client per server. ConfigError: a key's environment variable is not set, or holds no key."""
         self._servers = Servers([self._make_server(chosen) for chosen in self._chosen])
+        self._jobs = None
 
     def _make_server(self, chosen: ServerOptions) -> Server:
         key = self._key(chosen)
@@ -114,6 +127,55 @@ class OpenAIOracle(Oracle[OpenAIOptions]):
                 if not self._learnt(server, dialect, said):
                     raise self._no(server, said, article, started)
 
+    def request_bytes(self, request: OracleRequest) -> int:
+        """Bytes of its line. ConfigError: the server has no batches, as far as is known."""
+        chosen = self._batch_server()
+        dialect = self._servers.all[0].dialect if self._servers.all else Dialect.of(self.options, chosen)
+        return len(request_line(request.key, self._body(dialect, request)))
+
+    async def submit(self, job: Sequence[OracleRequest], token: str) -> str:
+        return await self._batches().submit(job, token)
+
+    async def find(self, token: str, since: float) -> str | None:
+        return await self._batches().find(token, since)
+
+    async def poll(self, handle: str) -> JobState:
+        return await self._batches().poll(handle)
+
+    async def cancel(self, handle: str) -> None:
+        await self._batches().cancel(handle)
+
+    def collect(self, handle: str) -> AsyncIterator[BatchItem]:
+        return self._batches().collect(handle)
+
+    def _batch_server(self) -> ServerOptions:
+        """The server that batches go to. ConfigError: there is none, or more than one."""
+        where, chosen = "oracle openai", self._chosen[0]
+        if len(self._chosen) > 1:
+            raise ConfigError("batches go to one server, and several are named", where=where, fix="Name one base_url")
+        if not (chosen.is_openai if self.options.batches is None else self.options.batches):
+            fix = "Say -O batches=true if it has one, else label without --batch"
+            raise ConfigError(f"{chosen.name} is not known to have OpenAI's Batch API", where=where, fix=fix)
+        if self.options.service_tier == "flex":
+            fix = "Leave service_tier out: a batch costs half of the standard price"
+            raise ConfigError("batches have no flex tier", where=where, fix=fix)
+        return chosen
+
+    def _batches(self) -> Jobs:
+        self._batch_server()
+        if not self._servers.all:
+            raise FilterkitError("openai was asked before it was opened")
+        if self._jobs is None:
+            server = self._servers.all[0]
+            self._jobs = Jobs(
+                server,
+                self.model,
+                self.ctx.workdir / "batches",
+                body=self._body,
+                learn=lambda dialect, complaint: self._learnt(server, dialect, complaint),
+            )
+        return self._jobs
+
     async def _ask(self, server: Server, dialect: Dialect, request: OracleRequest) -> Reply | Complaint:
         """One HTTP request. Raises what `Servers.down` says when there is no answer."""
         started = time.monotonic()
@@ -144,14 +206,13 @@ class OpenAIOracle(Oracle[OpenAIOptions]):
             return Complaint(error.status_code, error.response.text, error.response.headers, server.key)
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise NoReply("broken JSON") from None
-        if isinstance(data, dict) and data.get("error") and not data.get("choices"):  # a router's way to say 502
-            return Complaint.inside(data, server.key)
         try:
-            reply = read_reply(data, money=not server.options.is_openai)
+            said = read_answer(data, money=not server.options.is_openai, key=server.key)
         except ValueError as error:
             raise NoReply(type(error).__name__) from None
-        self._note_tier(server, data.get("service_tier"))
-        return reply
+        if isinstance(said, Reply):
+            self._note_tier(server, data.get("service_tier"))
+        return said
 
     def _note_tier(self, server: Server, given: Any) -> None:
         """Warn once when a tier of another price was given: `list_price_share` was fixed before the first question."""
