@@ -1,14 +1,18 @@
 """Near-duplicates: texts that share most of their character 5-grams, found by MinHash and banding.
 
-Broder, On the resemblance and containment of documents (1997); banding as in Leskovec, Rajaraman, Ullman, Mining of
-Massive Datasets, ch. 3. With 32 bands of 4 rows a pair of Jaccard similarity 0.5 becomes a candidate in 87 % of
-cases, one of 0.6 in 99 %, one of 0.7 in 99.98 %; candidates count when their signatures agree in at least 0.45. So
-those of 0.6 and more are found, and few of less than 0.4 are.
+Broder, On the resemblance and containment of documents (1997). One hash of each 5-gram instead of 128: it says which
+of 128 places the 5-gram belongs to, and the least hash of each place is kept (Li, Owen, Zhang, One Permutation Hashing,
+2012); places without any take another's (Shrivastava, Optimal Densification for Fast and Accurate Minwise Hashing,
+2017), so that two signatures still agree in as many places as the texts share of their 5-grams. Banding as in Leskovec,
+Rajaraman, Ullman, Mining of Massive Datasets, ch. 3. With 32 bands of 4 rows a pair of Jaccard similarity 0.5 becomes a
+candidate in 87 % of cases, one of 0.6 in 99 %, one of 0.7 in 99.98 %; candidates count when their signatures agree in
+at least 0.45. So those of 0.6 and more are found, and few of less than 0.4 are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +25,13 @@ BANDS, ROWS = 32, 4
 HASHES = BANDS * ROWS
 SIMILAR = 0.45
 MAX_CHARS = 200_000
-BLOCK = 1024
-"""Shingles hashed at a time: what is between stays in the processor's cache."""
+BLOCK_CHARS = 30_000
+"""Characters hashed at a time, about: what is between stays in the processor's cache."""
 
-_FACTORS, _OFFSETS = np.random.default_rng(20_260_101).integers(0, 2**32, size=(2, HASHES), dtype=np.uint32)
-_FACTORS |= np.uint32(1)
+_NONE = np.iinfo(np.uint32).max
+_PLACE_BITS = np.uint64(64 - (HASHES - 1).bit_length())
+_LENDERS = np.argsort(np.random.default_rng(20_260_101).random((HASHES, HASHES)), axis=1)
+"""For each place [128] the places that it takes from when it is empty, in the order in which they are tried."""
 
 
 def groups(texts: Iterable[str], declared: Sequence[Hashable | None] = ()) -> list[int]:
@@ -50,33 +56,75 @@ def grouped(signed: U32, declared: Sequence[Hashable | None] = ()) -> list[int]:
     firsts = np.sort(firsts)
     distinct = signed[firsts]
     for band in range(BANDS):
-        for bucket in _buckets(distinct[:, band * ROWS : (band + 1) * ROWS]):
+        for bucket in buckets(distinct[:, band * ROWS : (band + 1) * ROWS]):
             for one, other in _similar(distinct, bucket):
                 _join(parent, int(firsts[one]), int(firsts[other]))
     return [_root(parent, i) for i in range(len(parent))]
 
 
 def signatures(texts: Iterable[str]) -> U32:
-    """MinHash signatures [n, 128] of n texts."""
-    return np.array([signature(text) for text in texts], dtype=np.uint32).reshape(-1, HASHES)
+    """MinHash signatures [n, 128] of n texts; whitespace and case do not count."""
+    blocks: list[U32] = []
+    waiting: list[str] = []
+    chars = 0
+    for text in texts:
+        waiting.append(plain(text).ljust(SHINGLE, "\0"))
+        chars += len(waiting[-1])
+        if chars >= BLOCK_CHARS:
+            blocks.append(_signed(waiting))
+            waiting, chars = [], 0
+    if waiting:
+        blocks.append(_signed(waiting))
+    return np.concatenate(blocks) if blocks else np.empty((0, HASHES), dtype=np.uint32)
 
 
 def signature(text: str) -> U32:
-    """MinHash signature [128] of a text; whitespace and case do not count."""
-    codes = np.frombuffer(
-        " ".join(text[:MAX_CHARS].lower().split()).encode("utf-32-le", "surrogatepass"), dtype=np.uint32
-    )
-    codes = np.concatenate([codes, np.zeros(max(0, SHINGLE - len(codes)), dtype=np.uint32)]).astype(np.uint64)
-    shingles = np.zeros(len(codes) - SHINGLE + 1, dtype=np.uint64)
-    for offset in range(SHINGLE):
-        shingles = shingles * np.uint64(0x9E3779B97F4A7C15) + codes[offset : offset + len(shingles)]
-    mixed = (_mix(shingles) >> np.uint64(32)).astype(np.uint32)
-    out = np.full(HASHES, np.iinfo(np.uint32).max, dtype=np.uint32)
-    for start in range(0, len(mixed), BLOCK):
-        hashed = mixed[start : start + BLOCK] * _FACTORS[:, None]
-        hashed += _OFFSETS[:, None]
-        np.minimum(out, hashed.min(axis=1), out=out)
-    return out
+    """MinHash signature [128] of a text."""
+    one: U32 = signatures([text])[0]
+    return one
+
+
+def plain(text: str) -> str:
+    """What of a text is compared: without case, its words one space apart, its end cut off where it is gigantic."""
+    return " ".join(text[:MAX_CHARS].lower().split())
+
+
+def _signed(texts: Sequence[str]) -> U32:
+    """Signatures [n, 128] of plain texts of at least five characters."""
+    lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    hashed = hashed_shingles("".join(texts))
+    values = hashed.astype(np.uint32)  # the low half; the place is told by the high one
+    across = np.cumsum(lengths)[:-1, None] - np.arange(1, SHINGLE)
+    values[across.ravel()] = _NONE  # these begin in one text and end in the next
+    places = np.repeat(np.arange(len(texts)) * HASHES, lengths)[: len(hashed)]
+    places += (hashed >> _PLACE_BITS).astype(np.int64)
+    out = np.full(len(texts) * HASHES, _NONE, dtype=np.uint32)
+    np.minimum.at(out, places, values)
+    return _filled(out.reshape(-1, HASHES))
+
+
+def hashed_shingles(text: str) -> NDArray[np.uint64]:
+    """A hash [m - 4] of each five characters in a row, of a text of m of them."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    many = len(codes) - SHINGLE + 1
+    shingles = codes[:many].astype(np.uint64)
+    for offset in range(1, SHINGLE):
+        shingles *= np.uint64(0x9E3779B97F4A7C15)
+        shingles += codes[offset : offset + many]
+    return _mixed(shingles)
+
+
+def _filled(signed: U32) -> U32:
+    """Signatures [n, 128] whose empty places hold what the first place in their row of lenders has that is not."""
+    filled = signed.copy()
+    rows, places = np.nonzero(signed == _NONE)
+    for turn in range(HASHES):
+        if not len(rows):
+            break
+        lent = signed[rows, _LENDERS[places, turn]]
+        filled[rows, places] = lent
+        rows, places = rows[lent == _NONE], places[lent == _NONE]
+    return filled
 
 
 def agreement(one: U32, others: U32) -> NDArray[np.float64]:
@@ -85,18 +133,27 @@ def agreement(one: U32, others: U32) -> NDArray[np.float64]:
     return share
 
 
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Finaliser of SplitMix64 (Steele, Lea, Flood 2014): every input bit reaches every output bit."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The values, in place, through SplitMix64's finaliser (Steele, Lea, Flood 2014): every bit reaches every bit."""
+    values ^= values >> np.uint64(30)
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
 
 
-def _buckets(band: U32) -> Iterator[I64]:
-    """The rows of a band [n, 4] that are equal, as arrays of at least two indices."""
-    keys = np.ascontiguousarray(band).view(np.dtype((np.void, band.shape[1] * 4))).ravel()
+def buckets(band: NDArray[Any]) -> Iterator[I64]:
+    """The rows of a band [n, k] that are equal, as arrays of at least two indices in their order.
+
+    By a hash of 64 bits: candidates only, which are compared anyway.
+    """
+    keys = np.zeros(len(band), dtype=np.uint64)
+    for column in band.T:
+        keys = _mixed(keys + column)
     order = np.argsort(keys, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], keys[order][1:] != keys[order][:-1]]))
+    keys = keys[order]
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     ends = np.append(starts[1:], len(keys))
     several = np.flatnonzero(ends - starts > 1)
     for start, end in zip(starts[several].tolist(), ends[several].tolist(), strict=True):

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from filterkit_postfilter import rules_patterns
 from filterkit_postfilter.rules import RulesPrefilter
+from filterkit_postfilter.rules_find import Term
 from filterkit_postfilter.rules_options import RulesOptions
 from filterkit_postfilter.rules_patterns import MOST_INSTRUCTIONS, compiled, folded, literal, utf8
 from pydantic import ValidationError
 
-from filterkit.api import Article, Block, Context, Pass
+from filterkit.api import Article, Block, Context, Pass, SpecError
 from filterkit.check import check
 from filterkit.plugins import plugins
 from filterkit.testing.samples import tiny_spec
@@ -157,19 +158,26 @@ def test_an_automaton_that_holds_nothing_says_so_and_not_that_its_memory_ran_out
     assert sorted(nothing.Match(b"a dog")) == [1, 2]
 
 
-def test_the_quick_look_finds_what_the_exact_one_finds() -> None:
-    """Over all of Unicode, as the neighbour of a word: never less, and no more without rare letters."""
-    found_by = rules_patterns.patterns("cat", False)
-    exact, quick = compiled(found_by.exact), compiled(found_by.quick or "")
-    less, more = [], []
-    for code in range(0x11_0000):
-        text = utf8(f"{chr(code)}cat")
-        by_exact, by_quick = exact.search(text) is not None, quick.search(text) is not None
-        if by_exact and not by_quick:
-            less.append(code)
-        if by_quick and not by_exact and not rules_patterns.has_rare_letters(text):
-            more.append(code)
-    assert (less, more) == ([], [])
+def test_a_phrase_is_found_beside_the_characters_that_its_pattern_allows() -> None:
+    """Every script of the Basic Multilingual Plane as the neighbour of a word, and some of what is beyond."""
+    looked_for = Term("cat", False)
+    for code in (
+        *range(0x3400),
+        *range(0x3400, 0x1_0000, 64),
+        *range(0xA000, 0xABFF),
+        *range(0x1_0000, 0x11_0000, 512),
+    ):
+        for text in (f"{chr(code)}cat", f"cat{chr(code)}"):
+            found = looked_for.stands_in(utf8(text))
+            assert found == (looked_for.exact.search(utf8(text)) is not None), hex(code)
+
+
+def test_a_phrase_is_found_behind_any_number_of_words_that_it_is_a_part_of(make: Make) -> None:
+    prefilter = make(rule(content=["cat", "a a"]))
+    for many in (1, 999, 1000, 1001, 5000):
+        assert not blocks(prefilter, "concatenate " * many)
+        assert blocks(prefilter, "concatenate " * many + "cat")
+        assert blocks(prefilter, "xa" + " aé" * many + " a a")
 
 
 # The other conditions
@@ -282,6 +290,23 @@ def test_no_text_takes_more_than_a_bounded_time_per_character(make: Make, text: 
     prefilter = make(rule(content=["volunteers", "re:\\w+ly now"]), {"name": "marked", "content": "marker"})
     assert not blocks(prefilter, text)
     assert name(prefilter, article(f"{text} Marker")) == "marked"
+
+
+@pytest.mark.timeout(60)  # it took many minutes, when the automaton held what sets words off
+@pytest.mark.parametrize("beside", ["", "x", "ꙮ"])
+def test_a_text_of_all_phrases_takes_a_bounded_time(make: Make, beside: str) -> None:
+    phrases = [f"phrase{i:05d} word" for i in range(3000)]
+    prefilter = make(rule(content={"of": phrases, "at_least": len(phrases)}))
+    for text in (phrases, [phrase[:-1] for phrase in phrases]):
+        whole = " ".join(f"{beside}{phrase}{beside}" for phrase in text)
+        assert blocks(prefilter, whole) == (text is phrases and not beside)
+
+
+def test_a_filter_has_no_more_than_so_many_patterns(make: Make) -> None:
+    with pytest.raises(SpecError, match="20,001 different phrases, more than 20,000"):
+        make(rule(content=[f"phrase {i}" for i in range(20_001)]))
+    with pytest.raises(SpecError, match="instructions together, more than 100,000"):
+        make(rule(content=[f"re:\\w{{3}}q{i}" for i in range(100)]))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import words
 
-from filterkit.pipeline.nearby import SHINGLE, deal, groups, signature
+from filterkit.pipeline.nearby import SHINGLE, deal, groups, signature, signatures
 
 
 def shingles(text: str) -> set[str]:
@@ -92,6 +92,22 @@ def test_languages_without_spaces(language: str) -> None:
 def test_case_and_whitespace_do_not_count() -> None:
     assert groups(["A Small Step\nfor the Village", "a small  step for the village"]) == [0, 0]
     assert (signature("One\tTwo three") == signature("one two THREE ")).all()
+
+
+def test_a_signature_is_the_same_whatever_texts_stand_around_it() -> None:
+    texts = [text(i, n) for i, n in enumerate([60, 1, 3000, 7, 0, 9000, 2, 60] * 3)]
+    assert (signatures(texts) == np.array([signature(t) for t in texts])).all()
+
+
+@pytest.mark.parametrize("n", [10, 25, 60, 300])
+def test_signatures_agree_as_much_as_texts_have_in_common(n: int) -> None:
+    """Without bias, and no less exactly than 128 permutations would."""
+    pairs = [(text(i, n), altered(text(i, n), 0.3, i)) for i in range(300)]
+    one, other = signatures(a for a, _ in pairs), signatures(b for _, b in pairs)
+    true = np.array([jaccard(a, b) for a, b in pairs])
+    errors = (one == other).mean(axis=1) - true
+    assert abs(errors.mean()) < 0.01
+    assert errors.std() < 1.15 * np.sqrt((true * (1 - true)).mean() / 128)
 
 
 @pytest.mark.parametrize("odd", ["", " ", "a", "ab\ud800cd", "👩‍👩‍👧‍👦", "\x00"])

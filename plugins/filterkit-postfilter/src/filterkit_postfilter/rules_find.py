@@ -1,7 +1,9 @@
 """Which terms stand in an article: one pass finds all phrases of a filter, each regular expression has its own.
 
-Phrases share one automaton, since literals cannot blow it up. A regular expression can, and would slow the phrases down
-with it; alone it falls back to RE2's slower matcher, which is linear, too.
+Phrases share one automaton, of their bare words: what sets a word off, a thousand ranges of letters, would stand in it
+once for each phrase, and a text that leads through many phrases would take minutes. Of the few that a text holds each
+is looked for once more, as a whole word. A regular expression could blow the automaton up, too; alone it falls back to
+RE2's slower matcher, which is linear.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ from urllib.parse import urlsplit
 
 from filterkit.api import Article
 from filterkit_postfilter.rules_patterns import (
+    MOST_INSTRUCTIONS_TOGETHER,
+    MOST_PHRASES,
     compiled,
     compiled_together,
     composed,
     folded,
-    has_rare_letters,
+    is_edge,
     patterns,
     utf8,
 )
@@ -25,6 +29,8 @@ from filterkit_postfilter.rules_patterns import (
 Part = Literal["title", "content"]
 LONGEST_URL, LONGEST_HOST = 2048, 253
 """Characters of an address that are looked at, and of a host's name in DNS."""
+MOST_OCCURRENCES = 1000
+"""Of the words of a phrase, none of them whole words, before it is searched for by one pattern."""
 
 
 class Term:
@@ -33,26 +39,57 @@ class Term:
     def __init__(self, written: str, cased: bool) -> None:
         self.written = written
         self.patterns = patterns(written, cased)
-        self.is_phrase = self.patterns.quick is not None
-        self.quick_is_exact = self.patterns.quick == self.patterns.exact
+        self.is_phrase = self.patterns.bare is not None
+        self.bare_is_exact = self.patterns.bare == self.patterns.exact
 
     @cached_property
-    def regex(self) -> Any:
+    def exact(self) -> Any:
         """Compiled when first needed: most phrases stand in no article."""
         return compiled(self.patterns.exact)
 
+    @cached_property
+    def bare(self) -> Any:
+        """The words of a phrase. To compile it costs a hundredth of what `exact` costs, which has all letters twice."""
+        return compiled(self.patterns.bare or "")
+
+    def stands_in(self, text: bytes) -> bool:
+        """Whether the text holds the term; a phrase as whole words."""
+        return self._as_words(text) if self.is_phrase else self.exact.search(text) is not None
+
+    def _as_words(self, text: bytes) -> bool:
+        at = 0
+        for _ in range(MOST_OCCURRENCES):
+            found = self.bare.search(text, at)
+            if found is None:
+                return False
+            start, end = found.span()
+            left = not self.patterns.left or _edge_before(text, start)
+            if left and (not self.patterns.right or _edge_behind(text, end)):
+                return True
+            at = start + 1
+        return self.exact.search(text) is not None
+
+
+def _edge_before(text: bytes, at: int) -> bool:
+    first = at - 1
+    while first > 0 and text[first] & 0xC0 == 0x80:
+        first -= 1
+    return at == 0 or is_edge(text[first:at])
+
+
+def _edge_behind(text: bytes, at: int) -> bool:
+    end = at + 1
+    while end < len(text) and text[end] & 0xC0 == 0x80:
+        end += 1
+    return at == len(text) or is_edge(text[at:end])
+
 
 class Text:
-    """Title or content as a lexicon reads it. candidates: indices of all phrases that it holds, and of few others."""
+    """Title or content as a lexicon reads it. candidates: indices of all phrases whose words it holds."""
 
     def __init__(self, plain: bytes, candidates: set[int]) -> None:
         self.plain = plain
         self.candidates = candidates
-
-    @cached_property
-    def candidates_are_sure(self) -> bool:
-        """Whether it holds all of its candidates."""
-        return self.plain.isascii() or not has_rare_letters(self.plain)
 
 
 class Lexicon:
@@ -76,9 +113,15 @@ class Lexicon:
         return self._index[written]
 
     def compile(self) -> None:
-        """Make the automaton of the phrases. ValueError when they are too many for its memory."""
+        """Make the automaton of the phrases. ValueError when they are too many."""
         self._phrases = [index for index, term in enumerate(self.terms) if term.is_phrase]
-        self._set = compiled_together(self.terms[index].patterns.quick or "" for index in self._phrases)
+        if len(self._phrases) > MOST_PHRASES:
+            raise ValueError(f"there are {len(self._phrases):,} different phrases, more than {MOST_PHRASES:,}")
+        size = sum(term.patterns.size for term in self.terms)
+        if size > MOST_INSTRUCTIONS_TOGETHER:
+            most = f"{MOST_INSTRUCTIONS_TOGETHER:,}"
+            raise ValueError(f"the regular expressions have {size:,} instructions together, more than {most}")
+        self._set = compiled_together(self.terms[index].patterns.bare or "" for index in self._phrases)
 
     def read(self, text: str) -> Text:
         """The text, with what the automaton finds in it."""
@@ -88,17 +131,15 @@ class Lexicon:
     def _candidates(self, plain: bytes) -> set[int]:
         found = self._set.Match(plain)
         if not found:  # the automaton's memory ran out
-            return {index for index in self._phrases if self.terms[index].regex.search(plain)}
+            return {index for index in self._phrases if self.terms[index].stands_in(plain)}
         return {self._phrases[i] for i in found if i < len(self._phrases)}
 
     def holds(self, text: Text, index: int) -> bool:
         """Whether the term stands in the text."""
         term = self.terms[index]
-        if term.is_phrase and index not in text.candidates:
-            return False
-        if term.quick_is_exact or (term.is_phrase and text.candidates_are_sure):
-            return True
-        return term.regex.search(text.plain) is not None
+        if term.is_phrase and (index not in text.candidates or term.bare_is_exact):
+            return index in text.candidates
+        return term.stands_in(text.plain)
 
 
 class Wanted:

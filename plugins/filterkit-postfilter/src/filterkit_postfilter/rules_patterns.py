@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 try:
@@ -23,6 +24,10 @@ MOST_CHARS = 1000
 """Characters of a term."""
 MOST_INSTRUCTIONS = 20_000
 """Of one compiled regular expression: the time per character is proportional to it where matching is slowest."""
+MOST_INSTRUCTIONS_TOGETHER = 100_000
+"""Of all regular expressions of a filter, which are looked for one after the other."""
+MOST_PHRASES = 20_000
+"""Of a filter: a text that holds all of them takes a pass over it for each."""
 SET_MEMORY = 64 << 20
 """Bytes that the automaton of all phrases may take; states beyond are built anew when they are needed."""
 LONGEST_RUN = 30
@@ -37,11 +42,6 @@ _NO_SPACES = (
 _WORD = r"\pL\pM\pN_"
 _SPACE = r"\s\x{0B}\x{85}\pZ"
 _EDGE = rf"[^{_WORD}]|[{_NO_SPACES}]"
-LETTERS = (
-    r"0-9A-Z_a-z\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{24F}\x{3AC}-\x{3CE}\x{400}-\x{481}\x{5D0}-\x{5EA}\x{620}-\x{64A}"
-    r"\x{904}-\x{939}\x{AC00}-\x{D7A3}"
-)
-"""Letters of the commonest scripts that set words off by spaces: a few ranges, where `_EDGE` has a thousand."""
 _APOSTROPHES = "'’ʼ"
 
 _ESCAPE = re.compile(r"\\(?:[pP](?:\{[^}]*\}|.)|x\{[^}]*\}|.)", re.DOTALL)
@@ -58,11 +58,14 @@ _REFUSED["B"] = _REFUSED["b"]
 
 @dataclass(frozen=True)
 class Patterns:
-    """exact: finds a term. quick: None, or what finds it at less cost, and elsewhere too, but nowhere else in texts
-    without `has_rare_letters`."""
+    """exact: finds a term. Of phrases, too, bare: finds its words alone, and left, right: whether these are set off
+    from what stands before and behind them (`is_edge`). Of regular expressions size: their instructions."""
 
     exact: str
-    quick: str | None = None
+    bare: str | None = None
+    left: bool = False
+    right: bool = False
+    size: int = 0
 
 
 def compiled(pattern: str) -> Any:
@@ -98,7 +101,7 @@ def compiled_together(several: Iterable[str]) -> Any:
 _too_many_marks = compiled(rf"\pM{{{LONGEST_RUN + 1}}}")
 _word = compiled(f"[{_WORD}]")
 _no_spaces = compiled(f"[{_NO_SPACES}]")
-_rare_letters = compiled(rf"[^\x00-\x7F{LETTERS}{_NO_SPACES}\pP\pS\pZ]")
+_edge = compiled(_EDGE)
 
 
 def utf8(text: str) -> bytes:
@@ -129,7 +132,7 @@ def patterns(term: str, cased: bool) -> Patterns:
     if len(term) > MOST_CHARS:
         raise ValueError(f"a term has at most {MOST_CHARS:,} characters, this one {len(term):,}")
     if term.startswith(REGEX):
-        return Patterns(_regex(term.removeprefix(REGEX), cased))
+        return _regex(term.removeprefix(REGEX), cased)
     return _phrase(term, cased)
 
 
@@ -143,8 +146,7 @@ def _phrase(term: str, cased: bool) -> Patterns:
     left = _set_off(words[0][0]) and not term.startswith("*")
     right = _set_off(words[-1][-1]) and not term.endswith("*")
     exact = (f"(?:^|{_EDGE})" if left else "") + middle + (f"(?:{_EDGE}|$)" if right else "")
-    quick = (f"(?:^|[^{LETTERS}])" if left else "") + middle + (f"(?:[^{LETTERS}]|$)" if right else "")
-    return Patterns(exact, quick)
+    return Patterns(exact, middle, left, right)
 
 
 def literal(word: str) -> str:
@@ -157,12 +159,13 @@ def _set_off(char: str) -> bool:
     return bool(_word.search(utf8(char))) and not _no_spaces.search(utf8(char))
 
 
-def has_rare_letters(utf8_text: bytes) -> bool:
-    """Whether there may be letters of words besides `LETTERS`."""
-    return _rare_letters.search(utf8_text) is not None
+@lru_cache(maxsize=4096)
+def is_edge(utf8_char: bytes) -> bool:
+    """Whether a word may begin behind this character, or end before it."""
+    return _edge.search(utf8_char) is not None
 
 
-def _regex(pattern: str, cased: bool) -> str:
+def _regex(pattern: str, cased: bool) -> Patterns:
     if not pattern:
         raise ValueError("a regular expression stands behind re:")
     translated = _translated(composed(pattern), cased)
@@ -174,7 +177,7 @@ def _regex(pattern: str, cased: bool) -> str:
     if size > MOST_INSTRUCTIONS:
         what = f"{size:,} instructions when written out, more than {MOST_INSTRUCTIONS:,}"
         raise ValueError(f"the pattern has {what}: repeat less, or fewer classes")
-    return pattern
+    return Patterns(pattern, size=size)
 
 
 def _translated(pattern: str, cased: bool) -> str:
