@@ -131,6 +131,10 @@ def _contracts() -> Iterator[str]:
         yield from show_class(kind)
         if kind is contracts.Oracle:
             yield show_model(contracts.OracleOptions)
+            for part in (contracts.Batch, contracts.RemoteJobs):
+                yield from show_class(part)
+            yield show_dataclass(contracts.BatchItem)
+            yield show_model(contracts.JobState)
         if kind is contracts.Trainer:
             yield show_dataclass(contracts.TrainJob)
         if kind is contracts.Model:

@@ -41,6 +41,16 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
+class ScreenConfig(Section):
+    """What is left out before anything is asked."""
+
+    near_duplicates: float | None = Field(
+        0.75, ge=0.7, le=1, description="share of character 5-grams in common from which on a text is left out"
+    )
+    boilerplate: bool = Field(True, description="leave out consent walls, error pages, paywalls and empty texts")
+    prefilter: bool = Field(True, description="leave out what the filter's prefilter holds back")
+
+
 class LabelConfig(Section):
     """How `filterkit label` works."""
 
@@ -48,6 +58,27 @@ class LabelConfig(Section):
     requests_per_minute: float | None = Field(None, gt=0, description="requests a minute at most")
     tokens_per_minute: float | None = Field(None, gt=0, description="tokens a minute at most, input and output")
     max_attempts: int = Field(4, ge=1, le=100, description="attempts per article before it is recorded as failed")
+    settle_s: float = Field(
+        20.0, ge=0, description="seconds until a batch job that the provider does not know counts as never submitted"
+    )
+    screen: ScreenConfig = Field(ScreenConfig(), description="what is left out before anything is asked")
+
+
+class BudgetConfig(Section):
+    """What the oracles of a workspace may cost, all commands and processes together."""
+
+    total_usd: float | None = Field(None, ge=0, description="dollars that all requests of the label store may cost")
+    per_day_usd: float | None = Field(None, ge=0, description="dollars that the requests of one day, UTC, may cost")
+
+
+class ConsensusConfig(Section):
+    """Two oracles that must agree, and a referee for articles on which they do not."""
+
+    second: str | None = Field(None, description="a second oracle, as NAME or NAME:MODEL; both are asked about all")
+    second_options: dict[str, Any] = Field({}, description="options of the second oracle")
+    referee: str | None = Field(None, description="a third oracle, asked about what the two disagree on")
+    referee_options: dict[str, Any] = Field({}, description="options of the referee")
+    tolerance: float = Field(2.0, ge=0, description="how far the two may differ on a dimension, in scale units")
 
 
 class Settings(Section):
@@ -56,6 +87,8 @@ class Settings(Section):
     store: str = Field("labels.db", description="the label store's file, relative to the workspace")
     students: str = Field("students", description="folder of students of filters that are installed read-only")
     label: LabelConfig = Field(LabelConfig(), description="how articles are labelled")
+    budget: BudgetConfig = Field(BudgetConfig(), description="what oracles may cost, whatever they are asked")
+    consensus: ConsensusConfig = Field(ConsensusConfig(), description="labels that several oracles agree on")
     gates: Gates | None = Field(None, description="gates that replace the filter's, one by one")
     prices: dict[str, Price] = Field({}, description="prices of models, over those that plugins bring")
 
@@ -247,7 +280,7 @@ class _Merge:
             for child, one in value.items():
                 self._merge(into[loc[-1]], one, (*loc, str(child)), tell)
             return
-        if loc[0] in KINDS and _SECRET_NAME.search(loc[-1]) and not loc[-1].endswith("_env"):
+        if loc[0] in (*KINDS, "consensus") and _SECRET_NAME.search(loc[-1]) and not loc[-1].endswith("_env"):
             raise ConfigError(
                 f"{'.'.join(loc)} looks like a secret, which no configuration may hold",
                 where=tell(loc),

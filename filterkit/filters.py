@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,6 +25,9 @@ from filterkit.yamlfile import Lines, line_of, load
 
 GROUP = "filterkit.filters"
 MAX_PROMPT_BYTES = 500_000
+
+Row = tuple[str, str, Path | None, str]
+"""Of a filter: name, version, folder or None, where it comes from or what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,14 @@ class Filter:
         return request_hash(self.spec, self.prompt, variant)
 
 
-def load_filter(name_or_path: str | Path) -> Filter:
-    """The filter at a path, or an installed one by name (`uplifting`, `uplifting@1`).
+def load_filter(name_or_path: str | Path, workspace: Path | None = None) -> Filter:
+    """The filter at a path, or by name (`uplifting`, `uplifting@1`) one that is installed or lies in the workspace.
 
-    Raises SpecError with the first thing that is wrong; `check_filter` lists all of them.
+    `workspace` is the folder in whose `filters/NAME/vN` names are looked for: without it the one of the variable
+    FILTERKIT_WORKSPACE, or the current folder. Raises SpecError with the first thing that is wrong; `check_filter`
+    lists all of them.
     """
-    path = find_filter(name_or_path)
+    path = find_filter(name_or_path, workspace)
     loaded, wrong = _read(path)
     if wrong or loaded is None:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
@@ -68,8 +74,8 @@ def check_filter(name_or_path: str | Path) -> list[str]:
     return _read(find_filter(name_or_path))[1]
 
 
-def find_filter(name_or_path: str | Path) -> Path:
-    """The folder of a filter package. Raises SpecError when there is none, with near names."""
+def find_filter(name_or_path: str | Path, workspace: Path | None = None) -> Path:
+    """The folder of a filter package, as `load_filter` finds it. SpecError when there is none, with near names."""
     text = str(name_or_path)
     path = Path(text)
     if path.name == "filter.yaml" and path.is_file():
@@ -79,43 +85,77 @@ def find_filter(name_or_path: str | Path) -> Path:
     if path.is_dir():
         versions = _versions(path)
         if versions:
-            return versions[max(versions, key=_version_key)]
+            return versions[max(versions, key=version_key)]
         raise SpecError("holds no filter.yaml", where=path, fix="Name the folder of one version, such as …/v1")
-    return _find_installed(text)
+    return _find_by_name(text, workspace)
 
 
-def installed_filters() -> list[tuple[str, str, Path | None, str]]:
-    """(name, version, folder or None, where it comes from or what is wrong) of every installed filter package."""
-    rows: list[tuple[str, str, Path | None, str]] = []
+def known_filters(workspace: Path | None = None) -> list[Row]:
+    """`installed_filters`, and those in the workspace's folder `filters/` that are not the same as an installed one."""
+    rows = installed_filters()
+    here = {(name, version): folder for name, version, folder, _ in rows}
+    root = workspace_filters(workspace)
+    try:
+        folders = sorted(path for path in root.iterdir() if path.is_dir())
+    except OSError:
+        return rows
+    for folder in folders:
+        versions = _versions(folder)
+        for version in sorted(versions, key=version_key):
+            installed = here.get((folder.name, version))
+            if installed is None or not _same(installed, versions[version]):
+                rows.append((folder.name, version, versions[version], f"workspace ({root})"))
+    return rows
+
+
+def workspace_filters(workspace: Path | None = None) -> Path:
+    """The folder in which a workspace keeps filters of its own: NAME/vN in it."""
+    return (workspace or Path(os.environ.get("FILTERKIT_WORKSPACE", "."))) / "filters"
+
+
+def _same(first: Path, second: Path) -> bool:
+    """Whether two folders hold one filter: an installed copy of what lies in the workspace, say."""
+    if first.resolve() == second.resolve():
+        return True
+    a, b = (_read(folder)[0] for folder in (first, second))
+    return a is not None and b is not None and (a.spec, a.prompt) == (b.spec, b.prompt)
+
+
+def installed_filters() -> list[Row]:
+    """Every installed filter package."""
+    rows: list[Row] = []
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name):
         dist = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown dist"
         root = _package_folder(entry.value)
         versions = _versions(root) if root else {}
         if not versions:
             rows.append((entry.name, "", None, f"{dist}: broken, no version folder with a filter.yaml"))
-        for version in sorted(versions, key=_version_key):
+        for version in sorted(versions, key=version_key):
             rows.append((entry.name, version, versions[version], dist))
     return rows
 
 
-def _find_installed(text: str) -> Path:
+def _find_by_name(text: str, workspace: Path | None) -> Path:
     name, _, version = text.partition("@")
-    rows = [r for r in installed_filters() if r[0] == name and r[2] is not None]
-    if len({r[3] for r in rows}) > 1:
-        raise SpecError(
-            f"filter {name!r} is claimed by {' and '.join(sorted({r[3] for r in rows}))}; give a path instead"
-        )
-    for _, found, folder, _ in reversed(rows):
-        if folder is not None and version in ("", found):
-            return folder
+    known = known_filters(workspace)
+    rows = sorted((r for r in known if r[0] == name and r[2] is not None), key=lambda r: version_key(r[1]))
     if rows:
-        raise SpecError(
-            f"filter {name!r} has no version {version!r}", fix=f"Installed: {', '.join(r[1] for r in rows)}"
-        )
-    names = sorted({r[0] for r in installed_filters()})
+        wanted = version or rows[-1][1]
+        folders = {r[3]: r[2] for r in rows if r[1] == wanted and r[2] is not None}
+        dists = {r[3] for r in rows if not r[3].startswith("workspace")}
+        claims = dists if len(dists) > 1 else set(folders)
+        if len(claims) > 1:
+            raise SpecError(f"filter {name!r} is claimed by {' and '.join(sorted(claims))}; give a path instead")
+        if folders:
+            return folders.popitem()[1]
+        there = ", ".join(dict.fromkeys(r[1] for r in rows))
+        raise SpecError(f"filter {name!r} has no version {version!r}", fix=f"There is: {there}")
+    names = sorted({r[0] for r in known})
     near = get_close_matches(name, names, 1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Installed filters: {', '.join(names) or 'none'}"
-    raise SpecError(f"there is no folder and no installed filter {text!r}", fix=hint)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known filters: {', '.join(names) or 'none'}"
+    raise SpecError(
+        f"there is no folder, none in {workspace_filters(workspace)} and no installed filter {text!r}", fix=hint
+    )
 
 
 def _package_folder(package: str) -> Path | None:
@@ -135,7 +175,7 @@ def _versions(root: Path) -> dict[str, Path]:
     return {p.name[1:]: p for p in sorted(root.glob("v*")) if (p / "filter.yaml").is_file()}
 
 
-def _version_key(version: str) -> list[tuple[int, str]]:
+def version_key(version: str) -> list[tuple[int, str]]:
     """Sorts 10 after 9, and 2-rc1 before 2."""
     parts = [(int(p), "") if p.isdecimal() else (-1, p) for p in re.split(r"[._+-]", version)]
     return [*parts, (0, "")]

@@ -153,14 +153,28 @@ def read_articles(
     files: Sequence[str | Path], fields: Mapping[str, str] | None = None, rejects: Rejects | None = None
 ) -> Iterator[Article]:
     """Every article of the files, in order. `fields` maps our names to the file's columns."""
+    return (article for article, _ in read_pairs(files, fields, rejects))
+
+
+def read_pairs(
+    files: Sequence[str | Path], fields: Mapping[str, str] | None = None, rejects: Rejects | None = None
+) -> Iterator[tuple[Article, dict[str, Any]]]:
+    """Every article of the files, in order, beside the row it was made of: all its fields as they are."""
+    return ((article, row) for _, _, article, row in read_places(files, fields, rejects))
+
+
+def read_places(
+    files: Sequence[str | Path], fields: Mapping[str, str] | None = None, rejects: Rejects | None = None
+) -> Iterator[tuple[str, int, Article, dict[str, Any]]]:
+    """As `read_pairs`, and where each stands: the file, and the line or row from 1."""
     rejects = rejects or Rejects()
     for path in readable(files):
         for number, row in read_rows(path):
             article = row if isinstance(row, str) else _try(to_article, row, fields)
-            if isinstance(article, str):
-                rejects.add(str(path), number, article)
+            if isinstance(article, str) or isinstance(row, str):
+                rejects.add(str(path), number, str(article))
             else:
-                yield article
+                yield str(path), number, article, row
 
 
 def read_labelled(
@@ -190,7 +204,10 @@ def _try(make: Any, *args: Any) -> Any:
 
 
 def to_label(row: Mapping[str, Any], spec: FilterSpec) -> Label:
-    """The `scores` (and `evidence`, `oracle`, `model`) of a JSON object. ValueError says what is wrong."""
+    """The `scores` (and `evidence`, `oracle`, `model`) of a JSON object. ValueError says what is wrong.
+
+    Scores that are made of several answers (`samples`, as prepared rows have it) may lie between the scale's steps.
+    """
     scores = row.get("scores")
     if not isinstance(scores, Mapping):
         raise ValueError("scores are missing" if scores is None else "scores must be an object")
@@ -198,12 +215,14 @@ def to_label(row: Mapping[str, Any], spec: FilterSpec) -> Label:
     if extra:
         raise ValueError(f"unknown dimension: {extra[0][:60]!r} is not one of the filter's")
     known: dict[str, float] = {}
+    samples = row.get("samples")
+    merged = isinstance(samples, int) and samples > 1
     for name in spec.names:
         if name not in scores:
             raise ValueError(f"missing dimension: {name!r} has no score (write null where it is unknown)")
         if scores[name] is not None:
             try:
-                known[name] = check_score(spec, name, scores[name])
+                known[name] = check_score(spec, name, scores[name], between_steps=merged)
             except BadReply as error:
                 raise ValueError(f"bad score: {error}") from None
     if not known:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from filterkit.calibrator import Calibrator, OverallInterval
 from filterkit.errors import ArtifactError, FilterkitError
@@ -36,16 +36,70 @@ class FileEntry(Record):
     sha256: str
 
 
+class Judgement(Record):
+    """How labels were made of several answers about one article; there is none where each has one answer.
+
+    rule: "median" of repeated answers, "consensus" of `judges` (the third is the `referee`, for articles of which the
+    first two differ by more than `tolerance` in scale units), or "first" answer, the others being left out. answers:
+    number of answers, as text -> rows. spread: dimension -> pooled standard deviation of the answers (of a consensus:
+    of the judges) about one article, in scale units. weighted: whether rows count by their spread in training.
+    refereed: rows that the referee had a part in. left_out: why -> articles that have no label by this rule.
+    """
+
+    rule: Literal["first", "median", "consensus"]
+    answers: dict[str, int]
+    spread: dict[str, float] = {}
+    weighted: bool = False
+    judges: tuple[str, ...] = ()
+    referee: str | None = None
+    tolerance: float | None = None
+    refereed: int = 0
+    left_out: dict[str, int] = {}
+
+    @property
+    def words(self) -> str:
+        """What the labels are, in a line."""
+        weights = ", which weighs in training" if self.weighted else ""
+        mean = sum(self.spread.values()) / len(self.spread) if self.spread else 0.0
+        if self.rule == "consensus":
+            referee = f"; {self.referee} decided in {self.refereed:,}" if self.referee else ""
+            return (
+                f"consensus of {' and '.join(self.judges[:2])} (within {self.tolerance:g} per dimension){referee}; "
+                f"the judges differ by {mean:.2f} (standard deviation){weights}"
+            )
+        if self.rule == "first":
+            return f"the first of several answers ({self.left_out.get('samples', 0):,} others do not count)"
+        many = ", ".join(f"{rows:,} of {n}" for n, rows in sorted(self.answers.items(), key=lambda pair: int(pair[0])))
+        return f"medians of repeated answers ({many}), which differ by {mean:.2f} (standard deviation){weights}"
+
+
 class DataInfo(Record):
-    """What a student learnt from: fingerprint of the prepared splits, and whose labels they are."""
+    """What a student learnt from: fingerprint of the prepared splits, and whose labels they are.
+
+    `judgement` None: each label is one answer. (It is then not written, so that what was prepared before it was known
+    keeps its fingerprints.)
+    """
 
     fingerprint: str
     request_hash: str
     variant: dict[str, Any] = {}
     oracles: tuple[str, ...] = ()
+    judgement: Judgement | None = None
     train: int
     val: int
     test: int
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the rows of the splits have a weight."""
+        return self.judgement is not None and self.judgement.weighted
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = dump(self)
+        if self.judgement is None:
+            del data["judgement"]
+        return data
 
 
 class Gate(Record):

@@ -53,14 +53,17 @@ def parse_reply(spec: FilterSpec, text: str) -> Label:
     return _label(spec, data)
 
 
-def check_score(spec: FilterSpec, name: str, value: object) -> float:
-    """`value` as a score of dimension `name`; BadReply when it is no number, not finite, off the scale or its steps."""
+def check_score(spec: FilterSpec, name: str, value: object, *, between_steps: bool = False) -> float:
+    """`value` as a score of dimension `name`; BadReply when it is no number, not finite, off the scale or its steps.
+
+    between_steps: it is made of several answers, and may lie between them.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadReply(f"the score of {name!r} must be a number, not {type(value).__name__}")
     scale = spec.scale
     if not scale.min <= value <= scale.max:  # NaN is outside too
         raise BadReply(f"the score of {name!r} is {_shown(value)}, outside of {scale.min:g} to {scale.max:g}")
-    if scale.step:
+    if scale.step and not between_steps:
         steps = (value - scale.min) / scale.step
         if abs(steps - round(steps)) > 1e-6:
             raise BadReply(f"the score of {name!r} is {value:g}, not a multiple of {scale.step:g}")

@@ -44,12 +44,15 @@ def make_workspace(root: Path, ci: str | None = None) -> tuple[list[Path], list[
     return made, kept
 
 
-def make_filter(name: str, parent: Path) -> Path:
-    """A filter package NAME with its version 1 in `parent`; its folder. ConfigError when one is there already."""
+def make_filter(name: str, parent: Path, *, without: Sequence[str] = ()) -> Path:
+    """A filter package NAME with its version 1 in `parent`; its folder. ConfigError when one is there already.
+
+    `without`: files that are not made, by their paths in the package.
+    """
     if not _FILTER_NAME.fullmatch(name) or len(name) > 64:
         raise ConfigError(f"{name!r} is no name for a filter", fix="Use lower-case letters, digits, - and _: good-news")
     words = {"NAME": name, "DIST": f"filterkit-filter-{name}", "MODULE": f"filterkit_filter_{name.replace('-', '_')}"}
-    return _make(["filter"], parent / name, words)
+    return _make(["filter"], parent / name, words, without)
 
 
 def make_plugin(name: str, kind: str, parent: Path) -> Path:
@@ -67,11 +70,12 @@ def make_plugin(name: str, kind: str, parent: Path) -> Path:
     return _make(["plugin/shared", f"plugin/{kind}"], parent / f"filterkit-{name}", words)
 
 
-def _make(templates: Sequence[str], target: Path, words: Mapping[str, str]) -> Path:
+def _make(templates: Sequence[str], target: Path, words: Mapping[str, str], without: Sequence[str] = ()) -> Path:
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise ConfigError("is there already", where=target, fix="Choose another name or another --dir")
     for path, text in _render(templates, target, words).items():
-        _write(path, text)
+        if path.relative_to(target).as_posix() not in without:
+            _write(path, text)
     return target
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,24 @@ def line_of(lines: Lines, loc: Loc) -> int | None:
         if loc[:end] in lines:
             return lines[loc[:end]]
     return None
+
+
+def with_values(text: str, name: str, values: Mapping[str, str]) -> str:
+    """The text with other plain values at some of its top-level keys; all else, comments included, as it was.
+
+    ConfigError when it is no such mapping, or one of the keys has no plain value.
+    """
+    loads(text, name)  # says what is wrong with it, if something is
+    root = yaml.compose(text, Loader=_StrictLoader)
+    assert isinstance(root, yaml.MappingNode)
+    found = {key.value: child for key, child in root.value}
+    for key in values:
+        if not isinstance(found.get(key), yaml.ScalarNode):
+            raise ConfigError(f"has no plain value at {key!r}", where=name)
+    for key in sorted(values, key=lambda key: -found[key].start_mark.index):  # from the end: places stay where they are
+        start, end = found[key].start_mark.index, found[key].end_mark.index
+        text = text[:start] + json.dumps(values[key]) + text[end:]
+    return text
 
 
 def _note_lines(node: yaml.Node, loc: Loc, lines: Lines) -> None:

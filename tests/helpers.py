@@ -40,7 +40,7 @@ def dist(site: Path) -> Path:
     package.mkdir(parents=True)
     info.mkdir()
     (package / "__init__.py").touch()
-    for name in ("plugin.py", "toys.py", "remote.py"):
+    for name in ("plugin.py", "toys.py", "remote.py", "batch.py"):
         (package / name).write_bytes((TOYS / name).read_bytes())
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fk-toys\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[filterkit]\ntoys = fk_toys.plugin\n")

@@ -44,6 +44,17 @@ SAYS = {"stop": "STOP", "warn": "warn", "pass": "ok"}
 )
 @click.option("--oracle", metavar="NAME", help="Only labels of this oracle.")
 @click.option("--model", metavar="NAME", help="Only labels that were asked of this model.")
+@click.option(
+    "--learning-curve",
+    is_flag=True,
+    help="Also train lite on growing shares of the labels, and say what more labels would buy. Takes minutes.",
+)
+@click.option(
+    "--curve-draws",
+    type=click.IntRange(2, 100),
+    metavar="N",
+    help="Fifths of the labels that are held out in turn for it.  [default: 5, or fewer where that takes long]",
+)
 @click.option("--output", type=FILE, help="Write everything into this JSON file: all suspects, figures and ids.")
 @store_option
 @workspace_option
@@ -54,6 +65,8 @@ def command(
     files: tuple[str, ...],
     oracle: str | None,
     model: str | None,
+    learning_curve: bool,
+    curve_draws: int | None,
     output: Path | None,
     store: Path | None,
     workspace: Path | None,
@@ -63,27 +76,46 @@ def command(
 
     Exit code 1 when a finding says stop.
     """
-    filter = load(filter_name, filter_option)
+    if curve_draws is not None and not learning_curve:
+        raise click.UsageError("--curve-draws says how --learning-curve is measured: give both")
+    filter = load(filter_name, filter_option, workspace)
     config = configure(filter, workspace)
+    store_file = store_path(config, store)
     audit, rejects = audit_labels(
         filter,
         config,
-        store_file=store_path(config, store),
+        store_file=store_file,
         files=files,
         oracle=oracle,
         model=model,
         output=output,
     )
     document = {**audit.to_dict(), "rejected": rejects.count}
+    if not as_json:
+        show(audit, filter.spec)
+        _show_rejects(rejects)
+    if learning_curve:
+        from filterkit.cli import audit_curve
+
+        found = audit_curve.learning_curve(
+            filter,
+            config,
+            audit.figures,
+            store_file=store_file,
+            files=files,
+            oracle=oracle,
+            model=model,
+            draws=curve_draws,
+        )
+        document["learning_curve"] = found[0].to_dict(*found[1:])
+        if not as_json:
+            audit_curve.show_curve(*found)
     if output is not None:
         write_json(output, document)
     if as_json:
         print_json(document)
-    else:
-        show(audit, filter.spec)
-        _show_rejects(rejects)
-        if output is not None:
-            click.echo(f"all of it: {output}")
+    elif output is not None:
+        click.echo(f"all of it: {output}")
     return 1 if audit.level == "stop" else 3 if rejects.count else 0
 
 

@@ -19,6 +19,7 @@ import click
 if TYPE_CHECKING:
     from filterkit.config import Config
     from filterkit.filters import Filter
+    from filterkit.store import Limits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,16 +94,23 @@ def configure(
     return load_config(workspace, filter.spec if filter else None, given)
 
 
-def load(name: str | None, option: str | None) -> Filter:
-    """The filter that a command was given."""
+def load(name: str | None, option: str | None, workspace: Path | None = None) -> Filter:
+    """The filter that a command was given; a name is looked for in the workspace too."""
     from filterkit.filters import load_filter
 
-    return load_filter(the_filter(name, option))
+    return load_filter(the_filter(name, option), workspace)
 
 
 def store_path(config: Config, given: Path | None) -> Path:
     """The label store's file: the option is relative to where the user stands, the config to the workspace."""
     return given if given is not None else config.path(config.settings.store)
+
+
+def limits_of(config: Config) -> Limits:
+    """What a workspace lets its oracles cost. Whatever asks one opens the label store with these."""
+    from filterkit.store import Limits
+
+    return Limits(config.settings.budget.total_usd, config.settings.budget.per_day_usd)
 
 
 def data_dir(config: Config, filter: Filter) -> Path:

@@ -113,7 +113,7 @@ def command(
     if max_cost is not None and not math.isfinite(max_cost):
         raise click.BadParameter("name an amount of dollars", param_hint="--max-cost")
     typed = filter_names + filter_options
-    filters = [load(name, None) for name in typed or (None,)]
+    filters = [load(name, None, workspace) for name in typed or (None,)]
     rejects = Rejects()
     config = configure(filters[0], workspace)
     job = Job(store_path(config, store), [], [], rejects, repeat, stored, retry_failed, max_cost, as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from filterkit.config import Config
 from filterkit.errors import ConfigError, InputError, PluginError
 from filterkit.filters import Filter
 from filterkit.io import Rejects, parse_fields, read_articles
-from filterkit.pipeline.compare.draw import draw
+from filterkit.pipeline.compare.draw import Covered, draw
 from filterkit.pipeline.compare.judges import Candidate, LabelFile
 from filterkit.records import Article
 from filterkit.store import Question, Store
@@ -170,6 +170,14 @@ def check_judges(job: Job) -> None:
             )
     for number, candidate in enumerate(job.candidates):
         same = [c for c in job.candidates[:number] if c.question == candidate.question]
+        spec = candidate.filter.spec
+        if same and same[0].filter.spec.version != spec.version:
+            if same[0].filter.spec.policy_hash != spec.policy_hash:
+                continue  # the same answers, to be weighed in two ways
+            raise ConfigError(
+                f"{same[0].name!r} and {candidate.name!r} ask and weigh the same",
+                fix="Edit the rubric or the policy of one of them first",
+            )
         if same:
             raise ConfigError(
                 f"{same[0].name!r} and {candidate.name!r} ask the same model the same: their answers are shared",
@@ -197,12 +205,21 @@ def draw_articles(job: Job, filter: Filter, files: Sequence[str], fields: str | 
         source = _stored_articles(job)
     else:
         raise ConfigError("there are no articles to compare on", fix="Name them: --articles FILE")
+    several = len({id(candidate.filter) for candidate in job.candidates}) > 1
     with job.store() as store:
-        covered = None if asks and not job.files else _coverage(job, store if job.stored else None)
+        if asks and several and not job.files and store is not None:
+            covered: Covered | None = _preferred(_coverage(job, store))
+        else:
+            covered = None if asks and not job.files else _coverage(job, store if job.stored else None)
         job.articles = draw(source, filter.spec, limit, seed, covered)
     if not job.articles:
         why = "no article of these has a label of any of the judges" if covered else "there are no articles"
         raise InputError(why, where=files[0] if files else None, fix="Labels are found by an article's text or id")
+
+
+def _preferred(covered: Covered) -> Covered:
+    """Articles that versions of a rubric have labels of come first, so that little has to be asked; others after."""
+    return lambda articles: [count + 1 for count in covered(articles)]
 
 
 def _stored_articles(job: Job) -> Iterator[Article]:
@@ -212,7 +229,7 @@ def _stored_articles(job: Job) -> Iterator[Article]:
                 yield row.article
 
 
-def _coverage(job: Job, store: Store | None) -> Callable[[Sequence[Article]], list[int]]:
+def _coverage(job: Job, store: Store | None) -> Covered:
     """How many judges have labels of an article: those of files and, given a store, those in it."""
 
     def covered(articles: Sequence[Article]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import click
@@ -12,12 +13,14 @@ from filterkit.io import Rejects
 from filterkit.metrics.records import DimensionMetrics, Interval, Metrics
 from filterkit.pipeline.compare.agreement import Agreement, TierAgreement
 from filterkit.pipeline.compare.judges import Candidate, Judge
-from filterkit.pipeline.compare.report import CompareReport
+from filterkit.pipeline.compare.report import CompareReport, Moved
 from filterkit.pipeline.estimate import Estimate
 from filterkit.records import Article
 
 NAME = 60
 """Characters of a judge's name that are shown."""
+MOVED = 10
+"""Articles that moved to another tier that are shown."""
 
 
 def show_estimates(found: Sequence[tuple[Candidate, Estimate]], so_far: float, max_cost: float | None) -> None:
@@ -65,6 +68,7 @@ def show(report: CompareReport, rejects: Rejects) -> None:
         _show_agreement(own, f"{own.first}, its answers against each other")
     for pair in report.pairs:
         _show_agreement(pair, f"{pair.first} (A) and {pair.second} (B)")
+        _show_moved(report.moved(pair))
     click.echo("")
     for line in report.meaning:
         click.echo(plain(line, 1_000))
@@ -99,6 +103,20 @@ def _show_agreement(found: Agreement, title: str) -> None:
         _show_tiers(found.tiers)
     elif found.n:
         click.echo(f"  tiers are left out: {plain(found.tiers_left_out or '')}")
+
+
+def _show_moved(moved: Sequence[Moved]) -> None:
+    """From where to where, each with its number of articles, and the first of the articles."""
+    ways = Counter((one.before, one.after) for one in moved)
+    if ways:
+        count = ", ".join(f"{plain(a, 40)} to {plain(b, 40)} {n:,}" for (a, b), n in ways.most_common())
+        click.echo(f"  moved from A to B: {count}")
+    for one in moved[:MOVED]:
+        click.echo(
+            f"    {plain(one.id, 40)}  {plain(one.title, 60)}  {plain(one.before, 40)} to {plain(one.after, 40)}"
+        )
+    if len(moved) > MOVED:
+        click.echo(f"    … and {len(moved) - MOVED:,} more (--json lists all)")
 
 
 def _row(name: str, measured: Metrics | DimensionMetrics) -> tuple[str, ...]:

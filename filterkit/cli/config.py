@@ -33,9 +33,10 @@ def command(
     they are read from the environment where they are used. Exit code 2 when an installed backend does not know
     an option that it is given.
     """
-    from filterkit.cli.common import configure, load
+    from filterkit.cli.budget_words import show_standing, standing_of
+    from filterkit.cli.common import configure, load, store_path
 
-    filter = load(filter_name, filter_option) if filter_name or filter_option else None
+    filter = load(filter_name, filter_option, workspace) if filter_name or filter_option else None
     config = configure(filter, workspace, options=options)
     gates, loosened = config.gates(filter.spec) if filter else (None, [])
     values = config.to_dict()
@@ -43,12 +44,15 @@ def command(
         values["gates"] = gates.model_dump(mode="json")
     origins = {key: config.origin(key, filter.spec if filter else None) for key, _ in flat(values)}
     wrong = list(_wrong_options(config))
+    budget = standing_of(config, store_path(config, None))
     if as_json:
         result = {"workspace": str(config.workspace), "values": values, "origins": origins}
-        print_json(result | {"loosened_gates": loosened, "problems": wrong})
+        spent = None if budget is None else budget.to_dict()
+        print_json(result | {"loosened_gates": loosened, "problems": wrong, "budget": spent})
     else:
         rows = [(key, json.dumps(value, ensure_ascii=False), origins[key]) for key, value in flat(values)]
         print_table(("KEY", "VALUE", "FROM"), rows)
+        show_standing(budget)
         for words in loosened:
             click.echo(f"Note: {words}")
         for problem in wrong:

@@ -139,13 +139,14 @@ def command(
     Prices of training and serving are those of dated scenario files. What an article costs at the oracle is the mean of
     what its answers in the label store took, where there are any. Nothing is asked, and no key is needed.
     """
+    from filterkit.cli.budget_words import show_standing, standing_of
     from filterkit.cli.cost_words import show
     from filterkit.pipeline.cost.oracle import Known, oracle_cost
     from filterkit.pipeline.cost.scenario import load_scenarios
     from filterkit.pipeline.cost.sums import Volume, cost_report, labelling_cost
     from filterkit.plugins import plugins
 
-    filter = load(filter_name, filter_option)
+    filter = load(filter_name, filter_option, workspace)
     config = configure(filter, workspace, "oracle", oracle, options)
     found = _with_own(load_scenarios(scenarios), throughput, endpoint_price)
     store_file, chosen = store_path(config, store), oracle is not None
@@ -170,10 +171,12 @@ def command(
         found,
         datetime.date.today(),
     )
+    budget = standing_of(config, store_file)
     if as_json:
-        print_json(report.to_dict())
+        print_json({**report.to_dict(), "budget": None if budget is None else budget.to_dict()})
     else:
         show(report)
+        show_standing(budget)
     return 0
 
 

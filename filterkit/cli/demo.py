@@ -51,9 +51,9 @@ def command(directory: Path) -> int:
     download. If the gates refuse the student, it says so, does not deploy, and scores with the undeployed one.
     """
     started = time.monotonic()
-    sample = _sample()
+    sample = _sample(directory)
     _make_workspace(directory, sample)
-    filter = load(FILTER, None)
+    filter = load(FILTER, None, directory)
     config = configure(filter, directory)
     data, student = data_dir(config, filter), config.student_dir(filter)
     store = store_path(config, None)
@@ -95,10 +95,10 @@ def command(directory: Path) -> int:
     return 0
 
 
-def _sample() -> Path:
-    """The folder of the bundled sample."""
+def _sample(directory: Path) -> Path:
+    """The folder of the bundled sample: that of the installed filter, whatever lies about where the user stands."""
     try:
-        folder = find_filter(FILTER).parent / "sample"
+        folder = find_filter(FILTER, directory).parent / "sample"
     except FilterkitError:
         folder = Path()
     if not (folder / "articles.jsonl").is_file():

@@ -51,7 +51,7 @@ def command(
     as_json: bool,
 ) -> int:
     """Ship a student that passed its gates, and verify what was shipped."""
-    filter = load(filter_name, filter_option)
+    filter = load(filter_name, filter_option, workspace)
     config = configure(filter, workspace, "deployer", deployer, options)
     folder = student or config.student_dir(filter)
     try:

@@ -18,8 +18,17 @@ from filterkit.cli.common import (
     store_path,
     workspace_option,
 )
+from filterkit.cli.judges import Wanted, consensus_options, parted
+from filterkit.cli.label_batch import batch_options, check_batch, label_batch, refuse_batch_of_several
+from filterkit.cli.label_consensus import judges_of, label_consensus, pilot_consensus, say_what_consensus_takes
 from filterkit.cli.label_job import Job, spending_options
-from filterkit.cli.label_run import as_data, exit_code, label_all, label_sample, look_first, say_what_it_takes
+from filterkit.cli.label_pilot import label_sample
+from filterkit.cli.label_plan import check_plan, plan_job, plan_options
+from filterkit.cli.label_run import as_data, exit_code, look_first, say_what_it_takes
+from filterkit.cli.label_samples import label_samples, samples_option
+from filterkit.cli.label_screen import screen_option, screened
+from filterkit.cli.label_select import select
+from filterkit.cli.selecting import Choosing, select_options
 from filterkit.io import parse_fields
 
 PILOT = 50
@@ -49,6 +58,12 @@ PILOT = 50
     metavar="[N]",
     help=f"Label a sample of N articles ({PILOT}), show how their scores lie and what the rest will cost.",
 )
+@select_options(default=None)
+@screen_option
+@samples_option
+@consensus_options
+@batch_options
+@plan_options
 @spending_options
 @store_option
 @workspace_option
@@ -61,9 +76,20 @@ def command(
     oracle: str | None,
     options: tuple[str, ...],
     limit: int | None,
+    choosing: Choosing,
     retry_failed: bool,
     dry_run: bool,
     pilot: int | None,
+    batch: bool,
+    wait: bool,
+    no_screen: bool,
+    samples: int,
+    second: str | None,
+    referee: str | None,
+    tolerance: float | None,
+    plan: bool,
+    budget: float | None,
+    output: Path | None,
     max_cost: float | None,
     yes: bool,
     store: Path | None,
@@ -76,8 +102,12 @@ def command(
     """
     if dry_run and pilot:
         raise click.UsageError("--dry-run asks nothing and --pilot asks a little: choose one")
-    filter = load(filter_name, filter_option)
-    config = configure(filter, workspace, "oracle", oracle, options)
+    check_batch(batch, wait, pilot)
+    taken = {"dry_run": dry_run, "pilot": pilot, "select": choosing.parts, "second": second, "wait": wait}
+    to_spend = check_plan(plan, budget, output, **taken)
+    filter = load(filter_name, filter_option, workspace)
+    own, others = parted(options)
+    config = configure(filter, workspace, "oracle", oracle, own)
     job = Job(
         filter,
         config,
@@ -89,14 +119,29 @@ def command(
         max_cost,
         yes,
         as_json,
+        samples=samples,
+        batch=batch,
     )
+    job = screened(job, no_screen, whole=bool(choosing.parts))
+    if to_spend is not None:
+        return plan_job(job, to_spend, output)
+    selection = select(job, choosing, keep=not dry_run)
+    job = selection.job
+    panel = judges_of(job, workspace, Wanted(second, referee, tolerance, others))
+    if panel is not None:
+        refuse_batch_of_several(batch)
+        if dry_run:
+            return say_what_consensus_takes(job, panel)
+        return pilot_consensus(job, panel, pilot) if pilot else selection.over(label_consensus(job, panel))
     if dry_run:
         return say_what_it_takes(job)
     if pilot:
         return label_sample(job, pilot)
     before = look_first(job)
+    if batch:
+        return selection.over(label_batch(job, wait=wait))
     with Stop() as stop:
-        report, rejects = label_all(job, before, stop)
+        report, rejects = label_samples(job, before, stop)
     if as_json:
-        print_json(as_data(report, rejects))
-    return exit_code(report, rejects)
+        print_json({**as_data(report, rejects), **job.told})
+    return selection.over(exit_code(report, rejects))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from filterkit.cli.judges import Panel
 from filterkit.cli.steps import finished, make_oracle, rejects_beside, work_dir
 from filterkit.config import Config
 from filterkit.contracts import Context
@@ -16,10 +17,11 @@ from filterkit.io import Rejects, read_articles, read_labelled, refuse_to_overwr
 from filterkit.options import make_backend
 from filterkit.pipeline.audit import Audit, audit
 from filterkit.pipeline.data import SPLITS
+from filterkit.pipeline.judgement.judged import Manner
 from filterkit.pipeline.label import oracle_variant
 from filterkit.pipeline.prepare import PrepareReport, prepare
 from filterkit.records import Article, Label
-from filterkit.store import Store
+from filterkit.store import LabelRow, Store
 
 
 def prepare_labels(
@@ -30,19 +32,40 @@ def prepare_labels(
     store_file: Path,
     files: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    test: Sequence[str] = (),
     oracle: str | None = None,
     model: str | None = None,
     mix_oracles: bool = False,
+    manner: Manner | None = None,
+    panel: Panel | None = None,
     seed: int = 0,
 ) -> tuple[PrepareReport, Rejects]:
-    """Split the labels of `files`, or else of the store. The rejected lines of `files` come with the report."""
-    if exclude:
-        refuse_to_overwrite(exclude, *(out / f"{name}.jsonl" for name in SPLITS))
-    rejects = rejects_beside(files or exclude, out) if files or exclude else Rejects()
-    rows, variant = given_labels(filter, config, store_file, files, oracle, model, rejects)
+    """Split the labels of `files`, or else of the store. The rejected lines of `files` come with the report.
+
+    manner: how several answers become one label; panel: the judges of a consensus, whose labels alone are taken.
+    """
+    if exclude or test:
+        refuse_to_overwrite([*exclude, *test], *(out / f"{name}.jsonl" for name in SPLITS))
+    rejects = rejects_beside(files or exclude or test, out) if files or exclude or test else Rejects()
+    if panel is not None and not files:
+        rows, variant = _by_judges(store_file, panel), _variant(config, filter)
+    else:
+        rows, variant = given_labels(filter, config, store_file, files, oracle, model, rejects)
+    manner = dataclasses.replace(manner or Manner(), consensus=None if panel is None else panel.rule)
     kept_out = read_articles(exclude, rejects=rejects) if exclude else ()
+    wanted = list(read_articles(test, rejects=rejects)) if test else None
     try:
-        report = prepare(filter, rows, out, exclude=kept_out, variant=variant, mix_oracles=mix_oracles, seed=seed)
+        report = prepare(
+            filter,
+            rows,
+            out,
+            exclude=kept_out,
+            test=wanted,
+            variant=variant,
+            mix_oracles=mix_oracles,
+            manner=manner,
+            seed=seed,
+        )
     except InputError as error:
         raise _with_rejected(error, rejects, "too few") from error
     finally:
@@ -141,11 +164,26 @@ def _from_store(filter: Filter, file: Path, variant: dict[str, Any]) -> Iterator
             others = sum(c.labels for c in there if c.question.filter_name.split(" ")[0] == filter.name)
             older = f"; {others} labels answer another rubric of {filter.name}" if others else ""
             raise InputError(f"holds no labels for this rubric{older}", where=file, fix="Run filterkit label first")
-        for row in store.labelled(request_hash):
-            article = row.article
-            if row.sample:
-                article = dataclasses.replace(article, extra={**article.extra, "sample": row.sample})
-            yield article, Label(row.scores, row.evidence, row.oracle, row.model)
+        yield from map(_numbered, store.labelled(request_hash))
+
+
+def _by_judges(file: Path, panel: Panel) -> Iterator[tuple[Article, Label]]:
+    """What the judges said, each asked with its own options: they may make it another question."""
+    with Store(file, create=False) as store:
+        found = False
+        for row in store.labels_of(panel.questions):
+            found = True
+            yield _numbered(row)
+    if not found:
+        raise InputError("holds no labels of these judges for this rubric", where=file, fix="Run filterkit label first")
+
+
+def _numbered(row: LabelRow) -> tuple[Article, Label]:
+    """A label of the store, a repeated sample with its number."""
+    article = row.article
+    if row.sample:
+        article = dataclasses.replace(article, extra={**article.extra, "sample": row.sample})
+    return article, Label(row.scores, row.evidence, row.oracle, row.model)
 
 
 def _of_oracle(

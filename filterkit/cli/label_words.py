@@ -22,12 +22,12 @@ from filterkit.store import Spent
 BARS = " ▁▂▃▄▅▆▇█"
 
 
-def show_report(report: LabelReport, rejects: Rejects) -> None:
-    """What a run did."""
+def show_report(report: LabelReport, rejects: Rejects, samples: int = 1) -> None:
+    """What a run did; of several `samples` an article counts once for each."""
     cost = "unknown cost" if report.cost_usd is None else usd(report.cost_usd)
     click.echo(
-        f"{counted(report.read, 'article')}: {report.new:,} labelled now, {report.already:,} were already, "
-        f"{report.duplicates:,} with the same text, {report.failed:,} failed. "
+        f"{_wanted(report.read, samples)}: {report.new:,} labelled now, {report.already:,} were already, "
+        f"{report.duplicates:,} with the same text, {report.failed:,} failed{in_jobs(report.in_jobs)}. "
         f"{counted(report.attempts, 'request')}, {cost}."
     )
     if report.input_tokens or report.output_tokens:
@@ -45,6 +45,15 @@ def show_report(report: LabelReport, rejects: Rejects) -> None:
         click.echo(f"  {unread(rejects, 'could not')}", err=True)
     if report.stopped:
         click.echo("Stopped. Run the same command again to go on.", err=True)
+
+
+def _wanted(read: int, samples: int) -> str:
+    return counted(read, "article") if samples == 1 else f"{counted(read, 'answer')}, {samples} for each article"
+
+
+def in_jobs(count: int) -> str:
+    """Articles that nobody waits for, because they are out in batch jobs."""
+    return f", {count:,} out in batch jobs" if count else ""
 
 
 def unread(rejects: Rejects, could_not: str) -> str:
@@ -100,12 +109,12 @@ def _of_price(found: Estimate) -> str:
     return f" ({plain(found.model, 80)}, price of {found.price.as_of})" if found.price else ""
 
 
-def show_estimate(found: Estimate, rejects: Rejects, spent: Spent, max_cost: float | None) -> None:
-    """A dry run."""
+def show_estimate(found: Estimate, rejects: Rejects, spent: Spent, max_cost: float | None, samples: int = 1) -> None:
+    """A dry run; of several `samples` an article counts once for each."""
     click.echo(
-        f"{counted(found.read, 'article')}: {found.to_ask:,} to be asked, {found.already:,} labelled already, "
+        f"{_wanted(found.read, samples)}: {found.to_ask:,} to be asked, {found.already:,} labelled already, "
         f"{found.duplicates:,} with the same text, {found.failed_before:,} failed before"
-        f"{' (--retry-failed asks again)' if found.failed_before else ''}."
+        f"{' (--retry-failed asks again)' if found.failed_before else ''}{in_jobs(found.in_jobs)}."
     )
     if found.short:
         click.echo(f"  {found.short:,} of those to be asked are shorter than {SHORT_CHARS} characters: real articles?")
@@ -135,6 +144,8 @@ def _show_price(found: Estimate) -> None:
     click.echo(f"  price       {usd(found.usd)} expected{most}, if each is answered at the first attempt")
     if found.price is not None:
         price = found.price
+        if found.batch_share != 1.0:
+            click.echo(f"              in batch jobs, at {found.batch_share:.0%} of the live price")
         click.echo(
             f"              {plain(found.model, 80)}: {_rate(price)}, as of {price.as_of}, {plain(price.source)}"
         )

@@ -12,10 +12,12 @@ from typing import Any
 import click
 
 from filterkit.articles import clean
+from filterkit.cli.budget_words import show_standing, standing
 from filterkit.cli.common import (
     FILE,
     configure,
     json_option,
+    limits_of,
     print_json,
     print_table,
     store_option,
@@ -52,14 +54,18 @@ command.add_command(export_command)
 @json_option
 def stats_command(store: Path | None, workspace: Path | None, as_json: bool) -> None:
     """Show what each question's labels were made with, and what they took: models, requests, tokens, cost, time."""
-    with Store(store_path(configure(None, workspace), store), create=False) as opened:
+    config = configure(None, workspace)
+    with Store(store_path(config, store), create=False) as opened:
         found = stats(opened)
+        budget = standing(limits_of(config), opened)
     if as_json:
         print_json([_stats_row(one) for one in found])
-    elif found:
+        return
+    if found:
         _show_stats(found)
     else:
         click.echo("The store holds no questions yet.")
+    show_standing(budget)
 
 
 def _stats_row(one: QuestionStats) -> dict[str, Any]:
@@ -86,6 +92,7 @@ def _show_stats(found: Iterable[QuestionStats]) -> None:
         got = f"{one.output_tokens:,}" + (f" ({one.thinking_tokens:,} thinking)" if one.thinking_tokens else "")
         latency = "-" if one.latency_s is None else f"{one.latency_s:.2f} s"
         counts = [f"{n:,}" for n in (one.labels, one.failures, one.attempts)]
+        counts[-1] += f" ({one.in_jobs:,} in jobs)" if one.in_jobs else ""
         names = (question.filter_name, question.request_hash[:RUBRIC_CHARS], question.oracle, question.model or "-")
         dates = f"{(_time(one.first) or '-')[:10]} to {(_time(one.last) or '-')[:10]}" if one.first else "-"
         rows.append((*names, *counts, sent, got, _money(one), latency, dates, _replied(one)))
@@ -141,6 +148,12 @@ def _show_merged(other: Path, report: Merged) -> None:
         f"{other}: {report.labels:,} new labels, {report.articles:,} articles, {report.failures:,} failures, "
         f"{report.attempts:,} requests (${report.usd:,.2f})"
     )
+    if report.in_jobs:
+        click.echo(
+            f"  {report.in_jobs:,} of the requests are out in batch jobs there: here they count at their reserve, and "
+            "may be asked again. Merge once more when they were collected there",
+            err=True,
+        )
     if report.conflicts:
         click.echo(f"  {report.conflicts:,} labels have other scores there: those of this store stand", err=True)
     if report.edited:

@@ -78,7 +78,7 @@ def import_command(
     if not files:
         raise click.UsageError("name the labelled files")
     check_names(oracle, model)
-    filter = load_filter(filter_name)
+    filter = load_filter(filter_name, workspace)
     config = configure(filter, workspace)
     asked = Asked(filter, config, options if oracle else (), oracle)
     rejects = rejects_beside(files, config.workspace)
@@ -157,7 +157,7 @@ def export_command(
         raise click.UsageError("-O needs --oracle NAME: whose option is it?")
     if output is not None and output.suffix not in (".jsonl", ".gz", ".zst"):
         raise ConfigError("labels are written as .jsonl, .jsonl.gz or .jsonl.zst", where=output)
-    filter = load(filter_name, filter_option)
+    filter = load(filter_name, filter_option, workspace)
     config = configure(filter, workspace)
     asked = Asked(filter, config, options, oracle)
     file = store_path(config, store)

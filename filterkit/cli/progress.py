@@ -12,20 +12,22 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import floor, log10
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from filterkit.cli.common import counted
+from filterkit.cli.common import counted, on_terminal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from filterkit.io import Rejects
     from filterkit.pipeline.tally import LabelReport
+
+T = TypeVar("T")
 
 LINE_EVERY_S = 10.0
 RATE_OVER_S = 30.0
@@ -41,9 +43,17 @@ def plain(text: str, most: int = 300) -> str:
 
 
 class Total:
-    """How many articles there are, counted on the side; lines found to be none (`rejects`) are taken off."""
+    """How many articles there are, counted on the side; lines found to be none (`rejects`) are taken off, and so many
+    that are left out."""
 
-    def __init__(self, files: Sequence[str | Path], limit: int | None = None, rejects: Rejects | None = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[str | Path],
+        limit: int | None = None,
+        rejects: Rejects | None = None,
+        left_out: int = 0,
+    ) -> None:
+        self._left_out = left_out
         self._lines: int | None = None
         self._files, self._limit, self._rejects = files, limit, rejects
         threading.Thread(target=self._count, name="filterkit-count", daemon=True).start()
@@ -53,7 +63,7 @@ class Total:
         """None until it is known."""
         if self._lines is None:
             return None
-        articles = self._lines - (self._rejects.count if self._rejects else 0)
+        articles = self._lines - self._left_out - (self._rejects.count if self._rejects else 0)
         return articles if self._limit is None else min(articles, self._limit)
 
     def _count(self) -> None:
@@ -65,7 +75,7 @@ class Total:
         with contextlib.suppress(FilterkitError, OSError):  # the reader says what is wrong
             for path in expand(self._files):
                 total += count_rows(path)
-                if self._limit is not None and total >= self._limit:
+                if self._limit is not None and total - self._left_out >= self._limit:
                     break
             self._lines = total
 
@@ -244,8 +254,8 @@ def can_draw() -> bool:
 
 
 def done(report: LabelReport) -> int:
-    """Articles whose question is settled."""
-    return report.already + report.new + report.duplicates + report.failed
+    """Articles whose question is settled, or left to a batch job."""
+    return report.already + report.new + report.duplicates + report.failed + report.in_jobs
 
 
 def usd(amount: float) -> str:
@@ -270,3 +280,15 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def watched(articles: Iterable[T]) -> Iterator[T]:
+    """The same articles; on a terminal, somebody sees that they are being read."""
+    live, said, last = on_terminal(), False, time.monotonic()
+    for number, article in enumerate(articles, 1):
+        if live and number % 1000 == 0 and time.monotonic() - last > 0.5:
+            last, said = time.monotonic(), True
+            click.echo(f"\r\x1b[Klooked at {number:,} articles", err=True, nl=False)
+        yield article
+    if said:
+        click.echo("\r\x1b[K", err=True, nl=False)

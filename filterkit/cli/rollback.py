@@ -50,7 +50,7 @@ def command(
 
     The target is where the filter was deployed to; --deployer and -O say it where that were several.
     """
-    filter = load(filter_name, filter_option)
+    filter = load(filter_name, filter_option, workspace)
     config = configure(filter, workspace, "deployer", deployer, options)
     chosen = config.origin("deployer.use") != "default" or bool(options)
     backend = _deployer(filter, config, chosen=chosen)

@@ -25,8 +25,11 @@ from filterkit.cli.common import (
     store_path,
     workspace_option,
 )
+from filterkit.cli.judges import Panel, Wanted
+from filterkit.cli.label_consensus import ask_judges, judges_of
 from filterkit.cli.label_job import Job, spending_options
-from filterkit.cli.label_run import label_all, look_first
+from filterkit.cli.label_run import exit_code, label_all, look_first
+from filterkit.cli.label_screen import screen_option, screened
 from filterkit.cli.label_sources import audit_labels, prepare_labels
 from filterkit.cli.main import INTERRUPTED
 from filterkit.cli.steps import (
@@ -52,6 +55,7 @@ from filterkit.io import parse_fields
 @click.option("--deployer", metavar="NAME", help="Which deployer to use.")
 @click.option("-O", "options", multiple=True, metavar="KIND.KEY=VALUE", help="An option of a backend. May be repeated.")
 @click.option("--limit", type=click.IntRange(min=1), help="Label at most so many articles.")
+@screen_option
 @spending_options
 @click.option("--despite-audit", "go_on", is_flag=True, help="Train although the audit of the labels says stop.")
 @click.option(
@@ -71,6 +75,7 @@ def command(
     deployer: str | None,
     options: tuple[str, ...],
     limit: int | None,
+    no_screen: bool,
     max_cost: float | None,
     yes: bool,
     go_on: bool,
@@ -81,7 +86,7 @@ def command(
     as_json: bool,
 ) -> int:
     """label, audit, prepare, train, validate, deploy: each step goes on where it stopped."""
-    filter = load(filter_name, filter_option)
+    filter = load(filter_name, filter_option, workspace)
     uses = {"oracle": oracle, "trainer": trainer, "deployer": deployer}
     config = configure(filter, workspace, options=options, more={f"{k}.use": v for k, v in uses.items() if k in KINDS})
     store_file, data, student = store_path(config, store), data_dir(config, filter), config.student_dir(filter)
@@ -91,11 +96,11 @@ def command(
         filter, config, files, parse_fields(fields), store_file, limit, max_cost=max_cost, yes=yes, as_json=as_json
     )
     say("label")
-    spent = look_first(job)
+    job = screened(job, no_screen)
+    panel = judges_of(job, workspace, Wanted())
     with Stop() as stop:
-        labels, rejects = label_all(job, spent, stop)
-        done["label"] = {**asdict(labels), "rejected": rejects.count}
-        if labels.stopped:
+        done["label"], labelled = _label(job, panel, stop)
+        if labelled == INTERRUPTED:
             return INTERRUPTED
         name, asked = make_oracle(config, filter)
         asked.close()
@@ -111,7 +116,7 @@ def command(
             print_json({**done, "refused": str(refusal)})
             return refusal.exit_code
         prepared, _ = prepare_labels(
-            filter, config, data, store_file=store_file, oracle=name, model=asked.model, seed=seed
+            filter, config, data, store_file=store_file, oracle=name, model=asked.model, panel=panel, seed=seed
         )
         done["prepare"] = prepared.to_dict()
         say("prepare")
@@ -139,7 +144,16 @@ def command(
         print_json(done)
     if "refused" in done["deploy"]:
         return 1
-    return 3 if labels.failed or rejects.count else 0
+    return labelled
+
+
+def _label(job: Job, panel: Panel | None, stop: Stop) -> tuple[dict[str, Any], int]:
+    """Label with the configured oracle or, where more than one judges, with all. What --json prints; the exit code."""
+    if panel is not None:
+        done, code = ask_judges(job, panel, stop)
+        return {**done, **job.told}, code
+    report, rejects = label_all(job, look_first(job), stop)
+    return {**asdict(report), "rejected": rejects.count, **job.told}, exit_code(report, rejects)
 
 
 def _silent(_: str | Sequence[str]) -> None:

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from filterkit.cli.common import limits_of
 from filterkit.config import Config
-from filterkit.contracts import Context, Oracle
+from filterkit.contracts import Batch, Context, Oracle
 from filterkit.contracts.base import environment_secret
-from filterkit.errors import ConfigError
+from filterkit.errors import ConfigError, PluginError
 from filterkit.filters import Filter
 from filterkit.io import Rejects, expand, refuse_to_overwrite, rejects_name
 from filterkit.options import check_options, make_backend
+from filterkit.pipeline.batches import require_batch
 from filterkit.pipeline.data import Data, Rows, load_data
 from filterkit.pipeline.deploy import DeployPlan, DeployReport, deploy, plan_deployment
 from filterkit.pipeline.estimate import Estimate, Older, estimate, older_labels
@@ -29,7 +31,7 @@ from filterkit.pipeline.validate import Beside, ValidationReport, validate
 from filterkit.plugins import plugins
 from filterkit.records import Article
 from filterkit.spec import Gates
-from filterkit.store import Question, Spent, Store
+from filterkit.store import Limits, Question, Spent, Store
 
 
 def _never() -> bool:
@@ -83,6 +85,13 @@ class Labelling:
     pricing: Pricing
     question: Question
     store: Store | None
+    limits: Limits
+    deterministic: bool = False
+
+    def require_price(self, max_cost: float | None) -> None:
+        """ConfigError when there is a budget, --max-cost or the workspace's, and nothing says what a request costs."""
+        if max_cost is not None or self.limits:
+            self.pricing.require()
 
     @property
     def spent(self) -> Spent:
@@ -94,7 +103,13 @@ class Labelling:
         return [] if self.store is None else older_labels(self.store, self.question)
 
     def estimate(
-        self, articles: Iterable[Article], *, retry_failed: bool = False, older: Sequence[Older] = (), each: Any = None
+        self,
+        articles: Iterable[Article],
+        *,
+        retry_failed: bool = False,
+        older: Sequence[Older] = (),
+        each: Any = None,
+        sample: int = 0,
     ) -> Estimate:
         """What labelling the articles will ask and cost."""
         return estimate(
@@ -106,26 +121,46 @@ class Labelling:
             retry_failed=retry_failed,
             older=older,
             each=each,
+            sample=sample,
         )
 
-    def pilot(self, sample: Sample, estimated: Estimate, store_file: Path) -> PilotReport:
-        """What a labelled sample shows."""
+    def pilot(self, sample: Sample, estimated: Estimate, store_file: Path, answer: int = 0) -> PilotReport:
+        """What a labelled sample shows; `answer` is the number of the answer to each question."""
         with Store(store_file, create=False) as store:
-            return pilot_report(self.filter, sample, estimated, self.pricing, store, self.question)
+            return pilot_report(self.filter, sample, estimated, self.pricing, store, self.question, answer)
 
 
 @contextlib.contextmanager
-def before_labelling(filter: Filter, config: Config, store_file: Path) -> Iterator[Labelling]:
-    """The configured labelling, to be looked at; the oracle is not opened, no store is made, nothing is asked."""
+def before_labelling(filter: Filter, config: Config, store_file: Path, *, batch: bool = False) -> Iterator[Labelling]:
+    """The configured labelling, to be looked at; the oracle is not opened, no store is made, nothing is asked.
+
+    `batch`: at the price of batch jobs; ConfigError for an oracle without them.
+    """
     name, oracle = make_oracle(config, filter, asks=False)
     try:
-        pricing = Pricing(filter, oracle, listed=plugins().prices, own=config.settings.prices)
+        if batch:
+            require_batch(oracle, name, oracles_with_batch)
+        pricing = Pricing(filter, oracle, listed=plugins().prices, own=config.settings.prices, batch=batch)
         question = question_of(filter, oracle, name)
         with contextlib.ExitStack() as stack:
             store = stack.enter_context(Store(store_file, create=False)) if store_file.is_file() else None
-            yield Labelling(filter, pricing, question, store)
+            yield Labelling(filter, pricing, question, store, limits_of(config), oracle.deterministic)
     finally:
         oracle.close()
+
+
+def oracles_with_batch() -> list[str]:
+    """The names of the oracles that answer batches. Imports all of them."""
+    found = []
+    for name in sorted({entry.name for entry in plugins().entries("oracle")}):
+        with contextlib.suppress(PluginError):
+            found += [name] if issubclass(plugins().load("oracle", name), Batch) else []
+    return found
+
+
+def label_settings(config: Config, **more: Any) -> LabelSettings:
+    """How the workspace wants its articles labelled, and what a command says of it."""
+    return LabelSettings(**config.settings.label.model_dump(exclude={"screen"}), **more)
 
 
 def label_articles(
@@ -147,8 +182,8 @@ def label_articles(
     `sample`: the number of the answer, where a question is asked more than once.
     """
     name, oracle = make_oracle(config, filter)
-    settings = LabelSettings(
-        **config.settings.label.model_dump(),
+    settings = label_settings(
+        config,
         limit=limit,
         max_cost_usd=max_cost_usd,
         retry_failed=retry_failed,
@@ -158,7 +193,7 @@ def label_articles(
         work_dir(config, f"oracle-{name}").mkdir(parents=True, exist_ok=True)
         if not store_file.exists():
             new_store(store_file)
-        with Store(store_file) as store:
+        with Store(store_file, limits=limits_of(config)) as store:
             report = label(
                 filter,
                 articles,

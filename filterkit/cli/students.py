@@ -62,7 +62,7 @@ def import_command(
     """
     if not source.exists():
         raise InputError("is not there", where=source)
-    filter = load(filter_name, None)
+    filter = load(filter_name, None, workspace)
     config = configure(filter, workspace)
     data = load_data(filter, data_dir_option or data_dir(config, filter))
     out = output_dir or config.student_dir(filter)

@@ -203,7 +203,7 @@ def _job_to_plan(asked: Asked, scratch: Path) -> tuple[Filter, Data | None, Path
 
 
 def _configured(asked: Asked) -> tuple[Filter, Config]:
-    filter = load(asked.filter_name, asked.filter_option)
+    filter = load(asked.filter_name, asked.filter_option, asked.workspace)
     return filter, configure(filter, asked.workspace, "trainer", asked.trainer, asked.options, asked.aliases())
 
 

@@ -55,7 +55,7 @@ def command(
     as_json: bool,
 ) -> int:
     """Hold a student against the oracle, ask the gates, and write report.html into its folder."""
-    filter = load(filter_name, filter_option)
+    filter = load(filter_name, filter_option, workspace)
     config = configure(filter, workspace)
     folder = student or config.student_dir(filter)
     data = data_dir_option or data_dir(config, filter)
@@ -85,6 +85,8 @@ def show(report: ValidationReport) -> None:
     """The figures beside the constant median, what stands out, then the gates."""
     metrics = report.evaluation.metrics
     click.echo(report.record.method)
+    if report.judgement is not None:
+        click.echo(f"  labels: {plain(report.judgement.words, 400)}")
     for line in (*_figures(metrics), *_policy(metrics), *_beside(report)):
         click.echo(f"  {line}")
     for gate in report.record.gates:

@@ -86,11 +86,12 @@ class Asker:
             request = self._requests.make(str(attempt), text, correction)
             async with asyncio.timeout(request.timeout_s):
                 reply = await self._oracle.complete(request)
-            return self._judge(reply, time.monotonic() - started, server_s() - server_started)
+            return self.judge(reply, time.monotonic() - started, server_s() - server_started)
         except Exception as error:
-            return replace(self._excuse(error), latency_s=time.monotonic() - started)
+            return replace(self.excuse(error), latency_s=time.monotonic() - started)
 
-    def _judge(self, reply: Reply, latency_s: float, server_s: float) -> Answer:
+    def judge(self, reply: Reply, latency_s: float = 0.0, server_s: float = 0.0) -> Answer:
+        """What a reply is worth, after so many seconds, and so many of the provider's time."""
         version = reply.model_version
         rerouted = not self._is_asked_model(version)
         usage = plausible(reply.usage)  # an odd report must not cost the reply, nor those that are stored with it
@@ -135,7 +136,8 @@ class Asker:
             fix=f"Ask for it by its name (-O oracle.model=…), or accept it: -O 'oracle.aliases=[\"{version[:100]}\"]'",
         )
 
-    def _excuse(self, error: Exception) -> Answer:
+    def excuse(self, error: Exception) -> Answer:
+        """What an error instead of a reply means."""
         what = str(error) or type(error).__name__
         if isinstance(error, RateLimited) and error.scope == "day":
             fix = "Run the same command again when the quota has been renewed; what was labelled is kept"

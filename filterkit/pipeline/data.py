@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,11 +19,13 @@ from filterkit.io import Rejects, read_labelled
 from filterkit.manifest import DataInfo
 from filterkit.pipeline.nearby import groups
 from filterkit.prompt import sent_text, student_text
-from filterkit.records import Article, Label, Record, Split, canonical_json, sha256_text
+from filterkit.records import F32, Article, Label, Record, Split, canonical_json, sha256_text
 from filterkit.spec import FilterSpec
 
 INFO_NAME = "data.json"
 SPLITS = ("train", "val", "test")
+MOST_WEIGHT = 1e6
+"""More than this is no weight but another number."""
 
 
 class DataFile(Record):
@@ -81,7 +84,8 @@ def load_data(filter: Filter, folder: Path) -> Data:
         )
     hashes = {name: sha256_file(folder / f"{name}.jsonl") for name in SPLITS}
     info = _prepared_info(filter, folder, hashes) if (folder / INFO_NAME).is_file() else None
-    splits = {name: read_split(filter.spec, folder / f"{name}.jsonl") for name in SPLITS}
+    weighted = info is not None and info.weighted
+    splits = {name: read_split(filter.spec, folder / f"{name}.jsonl", weighted=weighted) for name in SPLITS}
     if info is None:
         return Data(_own_info(filter, splits, hashes), _grouped(filter.spec, splits))
     return Data(info, splits)
@@ -142,8 +146,12 @@ def _grouped(spec: FilterSpec, splits: dict[str, Rows]) -> dict[str, Rows]:
     }
 
 
-def read_split(spec: FilterSpec, path: Path) -> Rows:
-    """The rows of one split's file. InputError when one of them, or all, cannot be used."""
+def read_split(spec: FilterSpec, path: Path, *, weighted: bool = False) -> Rows:
+    """The rows of one split's file. InputError when one of them, or all, cannot be used.
+
+    weighted: rows count by their field `weight`, as `prepare` writes it; else all count alike, whatever a field of
+    that name says of an article.
+    """
     rejects = Rejects()
     articles: list[Article] = []
     names: list[str] = []
@@ -161,7 +169,16 @@ def read_split(spec: FilterSpec, path: Path) -> Rows:
     split = Split(
         texts=[student_text(spec, a) for a in articles],
         targets=np.array(scores, dtype=np.float32).reshape(-1, len(spec.names)),
-        weights=np.ones(len(articles), dtype=np.float32),
+        weights=_weights(articles, path) if weighted else np.ones(len(articles), dtype=np.float32),
         path=path,
     )
     return Rows(split, articles, labels, names)
+
+
+def _weights(articles: Sequence[Article], path: Path) -> F32:
+    """The field `weight` of each article [n]. InputError where one is no number above 0."""
+    weights = [article.extra.get("weight") for article in articles]
+    for article, weight in zip(articles, weights, strict=True):
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= MOST_WEIGHT:
+            raise InputError(f"{article.id[:80]!r} has no usable weight", where=path, fix="Run filterkit prepare again")
+    return np.array(weights, dtype=np.float32)

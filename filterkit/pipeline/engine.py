@@ -8,14 +8,15 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 from filterkit.contracts import Oracle
-from filterkit.errors import FilterkitError, StoppedEarly
+from filterkit.errors import FilterkitError
 from filterkit.filters import Filter
 from filterkit.pipeline.asking import Answer, Asker
 from filterkit.pipeline.books import Books, Ended
 from filterkit.pipeline.health import Health
+from filterkit.pipeline.money import out_of_money
 from filterkit.pipeline.pace import LONGEST_PAUSE_S, Pace
 from filterkit.pipeline.pricing import Pricing
 from filterkit.pipeline.settings import LabelSettings
@@ -23,15 +24,12 @@ from filterkit.pipeline.tally import Asked, LabelReport, Tally
 from filterkit.prompt import correction_text, sent_text
 from filterkit.records import Article, sha256_text
 from filterkit.store import Key, Question, State, Store
+from filterkit.store.funds import Scope
 
 CHUNK_ARTICLES = 500
 CHUNK_CHARS = 4_000_000
 CHUNK_S = 0.5
 POLL_S = 0.2  # how often another labeller's progress is looked at
-
-
-class OutOfMoney(StoppedEarly):
-    """The budget leaves no room for another request."""
 
 
 class Run:
@@ -64,6 +62,7 @@ class Run:
         self.group = max(1, min(settings.concurrency // 4, 64))  # claimed at once: a kill counts what waits as sent
         self.queue: asyncio.Queue[Asked | None] = asyncio.Queue(self.group)
         self.elsewhere: list[Asked] = []
+        self.broke: Scope = "question"  # whose budget refused the last request that was refused
         self.opened = False
         self.ending = asyncio.Event()  # finish what is in flight, begin nothing
         self.over = asyncio.Event()  # nothing is in flight any more
@@ -196,6 +195,7 @@ class Run:
             elif state.kind == "elsewhere":
                 self.elsewhere.append(asked)
             elif state.kind == "unaffordable":
+                self.broke = cast(Scope, state.reason)
                 unaffordable.append(asked)
             else:
                 self.tally.found(asked, state, self.books.owner.id)
@@ -215,17 +215,9 @@ class Run:
         if self.books.open_attempts:
             await self.tally.changed.wait()
             return
-        spent = await self.books.do(self.books.store.spent, self.question)
-        cap = self.settings.max_cost_usd or 0.0
         reserves = [self.books.reserve_usd(asked) for asked in group]
-        least = min((usd for usd in reserves if usd is not None), default=None)
-        what = (
-            f"the budget of ${cap:.4f} for this rubric, oracle and model is used up: ${spent.usd:.4f} in all runs"
-            f"{f', ${spent.held_usd:.4f} of it for requests whose cost is unknown' if spent.held_usd else ''}"
-            f"{f', and the next request may cost ${least:.4f}' if least else ''}"
-        )
-        enough = f", {spent.usd + least:.4f} at least" if least else ""
-        self._end(OutOfMoney(what, fix=f"Give a higher --max-cost to go on{enough}; what was labelled is kept"))
+        cap = self.settings.max_cost_usd
+        self._end(await self.books.do(out_of_money, self.books.store, self.question, self.broke, cap, reserves))
 
     async def _wait_for_rest(self) -> None:
         """Until every question is settled. Those in flight elsewhere are labelled there or, if that one dies, here."""

@@ -25,14 +25,16 @@ CHUNK = 500
 class Estimate:
     """What labelling some articles would ask, and what it would cost.
 
-    read = already + failed_before + duplicates + to_ask. already: labelled before; failed_before: failed finally, and
-    not to be asked again; duplicates: with the text of another one; to_ask: questions, of which `again` were labelled
-    under other questions about the same filter, again_changed of them under another rubric. short: to be asked
-    although under SHORT_CHARS characters; shortened: to be asked without their end or middle, as the filter says.
+    read = already + failed_before + in_jobs + duplicates + to_ask. already: labelled before; failed_before: failed
+    finally, and not to be asked again; in_jobs: out in a batch job; duplicates: with the text of another one; to_ask:
+    questions, of which `again` were labelled under other questions about the same filter, again_changed of them under
+    another rubric. short: to be asked although under SHORT_CHARS characters; shortened: to be asked without their end
+    or middle, as the filter says.
 
     request_tokens are the input tokens of all requests, text by text: `counted` by the oracle, or else estimated.
     input_tokens and output_tokens are to be expected, most_output_tokens where every answer is as long as may be.
     measured: they are means of so many earlier answers to this question (where tokens are counted, the output only).
+    batch_share: what is charged for an answer in a batch job, as a share of a live one's price; 1 when live.
     usd and most_usd are dollars for one answer to each (one that is asked for again costs again), None when unknown:
     `why_unknown` says why, `fix` what to do about it.
     """
@@ -40,6 +42,7 @@ class Estimate:
     read: int = 0
     already: int = 0
     failed_before: int = 0
+    in_jobs: int = 0
     duplicates: int = 0
     to_ask: int = 0
     again: int = 0
@@ -53,6 +56,7 @@ class Estimate:
     most_output_tokens: int = 0
     measured: int = 0
     model: str = ""
+    batch_share: float = 1.0
     price: Price | None = None
     usd: float | None = None
     most_usd: float | None = None
@@ -100,7 +104,9 @@ def estimate(
     `older` are labels of other questions (`older_labels`) to look for; `each` gets every text once. `sample` is the
     number of the answer that is asked for, as LabelSettings has it.
     """
-    result = Estimate(model=pricing.model, counted=pricing.counted, price=pricing.price)
+    result = Estimate(
+        model=pricing.model, counted=pricing.counted, price=pricing.price, batch_share=pricing.batch_share
+    )
     walk = _Walk(filter, pricing, question, store, retry_failed, older, each, result, sample)
     source = iter(articles)
     with walk.seen:
@@ -140,7 +146,7 @@ class _Walk:
         self._spec, self._pricing, self._question, self._store = filter.spec, pricing, question, store
         self._retry_failed, self._each, self._result = retry_failed, each, result
         self._older, self._sample = older, sample
-        self.seen = _Seen()
+        self.seen = Seen()
 
     def take(self, chunk: list[Article]) -> None:
         """Count some articles."""
@@ -163,6 +169,7 @@ class _Walk:
             else:
                 result.already += kind == "labelled"
                 result.failed_before += kind == "failed"
+                result.in_jobs += kind == "in_job"
             if self._each is not None:
                 self._each(article, sent_hash, to_ask)
         self._labelled_elsewhere(asked)
@@ -190,7 +197,7 @@ class _Walk:
             self._result.again_changed += 0 if group.same_rubric else before - len(left)
 
 
-class _Seen:
+class Seen:
     """Which hashes came before. They lie in a temporary file: a set of a million would take 100 MB."""
 
     def __init__(self) -> None:
@@ -200,7 +207,7 @@ class _Seen:
         self._db.execute("CREATE TABLE seen (hash INTEGER PRIMARY KEY)")
         self._db.execute("BEGIN")
 
-    def __enter__(self) -> _Seen:
+    def __enter__(self) -> Seen:
         return self
 
     def __exit__(self, *_: object) -> None:

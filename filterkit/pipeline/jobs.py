@@ -171,7 +171,8 @@ def load_unpacked(sealed: SealedJob, folder: Path, path: Path) -> Unpacked:
         raise InputError("its filter is not the one that it names", where=path, fix="Pack it again")
     if info.request_hash != filter.request_hash(info.variant):
         raise InputError("its labels are of another rubric than its filter's", where=path, fix="Pack it again")
-    splits = {name: read_split(filter.spec, folder / "data" / f"{name}.jsonl") for name in ("train", "val")}
+    files = {name: folder / "data" / f"{name}.jsonl" for name in ("train", "val")}
+    splits = {name: read_split(filter.spec, file, weighted=info.weighted) for name, file in files.items()}
     return Unpacked(sealed, filter, Data(info, splits))
 
 

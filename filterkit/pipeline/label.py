@@ -8,7 +8,7 @@ import gc
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
+from typing import Any, TypeVar
 
 from filterkit.contracts import Oracle
 from filterkit.filters import Filter
@@ -54,7 +54,7 @@ def label(
     """
     settings = settings or LabelSettings()
     pricing = Pricing(filter, oracle, listed=prices, own=own_prices)
-    if settings.max_cost_usd is not None:
+    if settings.max_cost_usd is not None or store.limits:
         pricing.require()
     asker = Asker(filter, oracle, oracle_name, pricing)
     question = question_of(filter, oracle, oracle_name)
@@ -64,7 +64,7 @@ def label(
         return await run.all(articles, oracle, asker)
 
     with _less_collecting():
-        return _in_own_loop(work, stop)
+        return in_own_loop(work, stop)
 
 
 @contextlib.contextmanager
@@ -81,10 +81,11 @@ def _less_collecting() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _in_own_loop(
-    work: Callable[[Callable[[], bool]], Coroutine[Any, Any, LabelReport]], stop: Callable[[], bool]
-) -> LabelReport:
-    """Also from within a running event loop (a notebook), which stands still meanwhile."""
+T = TypeVar("T")
+
+
+def in_own_loop(work: Callable[[Callable[[], bool]], Coroutine[Any, Any, T]], stop: Callable[[], bool]) -> T:
+    """`work(stop)` to its end, also from within a running event loop (a notebook), which stands still meanwhile."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -122,11 +122,20 @@ class PilotReport:
 
 
 def pilot_report(
-    filter: Filter, sample: Sample, estimate: Estimate, pricing: Pricing, store: Store, question: Question
+    filter: Filter,
+    sample: Sample,
+    estimate: Estimate,
+    pricing: Pricing,
+    store: Store,
+    question: Question,
+    answer: int = 0,
 ) -> PilotReport:
-    """What the labels of `sample`, which are in the store now, tell; `estimate` is of the input it was drawn from."""
+    """What the labels of `sample`, which are in the store now, tell; `estimate` is of the input it was drawn from.
+
+    answer: the number of the answer, where each question is asked more than once.
+    """
     rows = sample.rows
-    told = history(store, question, [Key(sent_hash) for _, sent_hash, _ in rows])
+    told = history(store, question, [Key(sent_hash, answer) for _, sent_hash, _ in rows])
     scores = _matrix(filter.spec, told)
     rates = [_rates(filter.spec, column, scores[:, column]) for column in range(scores.shape[1])] if len(scores) else []
     total = overall(scores, filter.spec.weights)

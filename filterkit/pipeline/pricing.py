@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from filterkit.contracts import Oracle
+from filterkit.contracts import Batch, Oracle
 from filterkit.errors import ConfigError
 from filterkit.filters import Filter
 from filterkit.pipeline.question import Requests
@@ -25,7 +25,8 @@ class Pricing:
     """The price of one oracle's answers about one filter.
 
     `price` is None where it is unknown, and `why_unknown` says why in words. `listed` are the price tables of plugins,
-    `own` what the workspace says, which comes first.
+    `own` what the workspace says, which comes first. `batch`: of its answers in batch jobs, which are charged at
+    `batch_share` of the price.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Pricing:
         *,
         listed: Mapping[str, Price] | None = None,
         own: Mapping[str, Price] | None = None,
+        batch: bool = False,
     ) -> None:
         self._oracle, self._listed, self._own = oracle, listed or {}, own or {}
         self._share = oracle.list_price_share
+        self.batch_share = oracle.batch_price_share if batch and isinstance(oracle, Batch) else 1.0
         self._requests = Requests(filter, oracle)
         self._most_output = filter.spec.generation.max_output_tokens
         self.model = oracle.model
@@ -56,7 +59,7 @@ class Pricing:
                 continue
             if price.until and datetime.date.today() > datetime.date.fromisoformat(price.until):
                 return None, f"the known price of {model} held until {price.until}"
-            return _share_of(price, share), ""
+            return _share_of(price, share * self.batch_share), ""
         return None, f"no price is known for {model or 'this model'}"
 
     def require(self) -> None:

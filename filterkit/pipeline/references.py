@@ -16,7 +16,7 @@ from filterkit.prompt import sent_text
 from filterkit.records import F32, Article, Label, sha256_text
 from filterkit.report.contents import LabelCost
 from filterkit.spec import FilterSpec
-from filterkit.store import Store
+from filterkit.store import Store, queries
 from filterkit.store.stats import stats
 
 Places = Mapping[str, int]
@@ -35,14 +35,21 @@ class Judge:
 def other_judges(
     spec: FilterSpec, info: DataInfo, articles: Sequence[Article], labels: Sequence[Label], store: Store
 ) -> list[Judge]:
-    """Every other answer that the store holds to the same question: of other oracles and models, and repeated ones."""
+    """Every other answer that the store holds to the same question: of other oracles and models, and repeated ones.
+
+    An answer that has a part in a label is no judge of it: it would be nearer to it than an answer is.
+    """
     own = {(label.oracle, label.model) for label in labels}
+    told = info.judgement
+    judges = () if told is None else told.judges
+    merged = told is not None and told.rule == "median"
     places = _places(spec, articles)
     found: dict[tuple[str, str, int], F32] = {}
     for row in store.labelled(info.request_hash):
         place = places.get(row.sent_hash)
         who = (row.oracle, row.model)
-        if place is None or ((who in own or (row.oracle, None) in own) and row.sample == 0):
+        ours = who in own or (row.oracle, None) in own
+        if place is None or (ours and (merged or row.sample == 0)) or f"{row.oracle} {row.model}".strip() in judges:
             continue
         scores = found.setdefault((*who, row.sample), _nothing(spec, len(articles)))
         scores[place] = [row.scores.get(name, np.nan) for name in spec.names]
@@ -82,8 +89,11 @@ def label_cost(info: DataInfo, store: Store) -> LabelCost | None:
     ]
     if not any(s.labels for s in asked):
         return None
+    with store.reading() as db:
+        numbers = [store.find_question(db, s.question) for s in asked]
+        articles = db.execute(queries.TEXTS_OF.format(", ".join("?" * len(numbers))), numbers).fetchone()[0]
     return LabelCost(
-        articles=sum(s.labels for s in asked),
+        articles=articles,
         requests=sum(s.attempts for s in asked),
         usd=None if any(s.unknown for s in asked) else sum(s.known_usd + s.held_usd for s in asked),
         input_tokens=sum(s.input_tokens for s in asked) or None,

@@ -15,7 +15,8 @@ class LabelSettings:
     other processes on the store included. retry_failed: ask again what failed in earlier runs. lease_s: seconds after
     which a labeller that stands still loses its questions. backoff_s: first pause before asking again, doubled each
     time up to a minute. patience_s: seconds of nothing but "too many requests", or nothing but errors of the
-    provider, after which the run stops.
+    provider, after which the run stops. settle_s: seconds until a batch job that the provider does not know is asked
+    for once more, before it counts as never submitted.
     """
 
     concurrency: int = 64
@@ -28,4 +29,5 @@ class LabelSettings:
     lease_s: float = 60.0
     backoff_s: float = 0.5
     patience_s: float = 600.0
+    settle_s: float = 20.0
     sample: int = 0

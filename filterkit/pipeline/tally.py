@@ -14,11 +14,14 @@ SHOWN_FAILURES = 1_000
 
 @dataclass
 class LabelReport:
-    """What became of the articles. read = already + new + failed + duplicates, and what a stopped run left open.
+    """What became of the articles.
+
+    read = already + new + failed + duplicates + in_jobs, and what a stopped run left open.
 
     already: were labelled before, or by another labeller meanwhile; new: questions labelled by this run; duplicates:
     articles with the text of another one of this run, so labelled without asking; failed: articles whose question
-    failed finally, in this run or (failed_before) an earlier one, the first of them with reasons in `failures`.
+    failed finally, in this run or (failed_before) an earlier one, the first of them with reasons in `failures`;
+    in_jobs: articles whose question is out in a batch job, for which nobody waits.
     attempts: requests sent. cost_usd: of this run's replies, None when one of them has no known price; input_tokens,
     cached_tokens (part of input) and output_tokens: as reported. in_flight: requests out now, of at most `window`.
     errors: how often each kind of answer that was no label came, last_error: the newest one's words. versions: labels
@@ -31,6 +34,7 @@ class LabelReport:
     duplicates: int = 0
     failed: int = 0
     failed_before: int = 0
+    in_jobs: int = 0
     attempts: int = 0
     cost_usd: float | None = 0.0
     input_tokens: int = 0
@@ -75,7 +79,7 @@ class Tally:
         """One attempt of this run is in the store."""
         report = self.report
         if outcome.model_version is not None:  # there was a reply
-            self._paid(outcome)
+            self.paid(outcome)
         if outcome.label is not None:
             report.new += 1
             version = outcome.model_version or ""
@@ -85,7 +89,8 @@ class Tally:
             tries = f" (after {asked.tries} attempts)" if asked.tries > 1 else ""
             self._failed(asked, redact(outcome.error) + tries)
 
-    def _paid(self, outcome: Outcome) -> None:
+    def paid(self, outcome: Outcome) -> None:
+        """Count what a reply took."""
         report, usage = self.report, outcome.usage
         known = report.cost_usd is not None and outcome.cost_usd is not None
         report.cost_usd = (report.cost_usd or 0.0) + (outcome.cost_usd or 0.0) if known else None
@@ -106,6 +111,8 @@ class Tally:
         if state.kind == "failed":
             self.report.failed_before += 0 if ours else len(asked.article_ids)
             self._failed(asked, state.reason)
+        elif state.kind == "in_job":
+            self._left_to_a_job(asked)
         elif ours:
             self.report.duplicates += 1
             self._settled(asked)
@@ -119,6 +126,11 @@ class Tally:
         self.report.failed += len(asked.article_ids)
         room = SHOWN_FAILURES - len(self.report.failures)
         self.report.failures += [(article_id, reason) for article_id in asked.article_ids[: max(0, room)]]
+
+    def _left_to_a_job(self, asked: Asked) -> None:
+        del self.pending[asked.key]
+        self.changed.set()
+        self.report.in_jobs += len(asked.article_ids)
 
     def _settled(self, asked: Asked) -> None:
         del self.pending[asked.key]

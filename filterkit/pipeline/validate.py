@@ -15,7 +15,7 @@ from filterkit.errors import ArtifactError, InputError
 from filterkit.files import atomic_write, locked, write_json
 from filterkit.filters import Filter
 from filterkit.forced import tell_forced
-from filterkit.manifest import Gate, GateRecord, Manifest, load_manifest, save_manifest
+from filterkit.manifest import Gate, GateRecord, Judgement, Manifest, load_manifest, save_manifest
 from filterkit.metrics.records import Comparison, Reference, Slice
 from filterkit.metrics.slices import worst
 from filterkit.pipeline.calibrate import fit_overall
@@ -37,13 +37,15 @@ somewhat, but one that went wrong, or another student in its folder, differs mor
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What validation found. `record.method` says which articles it was held against."""
+    """What validation found. `record.method` says which articles it was held against, `judgement` how their labels
+    were made of several answers (None: each is one answer)."""
 
     evaluation: Evaluation
     record: GateRecord
     slices: tuple[Slice, ...]
     references: tuple[Reference, ...]
     comparison: Comparison | None
+    judgement: Judgement | None = None
 
     @property
     def worst_slice(self) -> Slice | None:
@@ -54,6 +56,7 @@ class ValidationReport:
         worst = self.worst_slice
         return {
             "method": self.record.method,
+            "judgement": None if self.judgement is None else self.judgement.model_dump(mode="json"),
             "metrics": self.evaluation.metrics.model_dump(mode="json"),
             "slices": [s.model_dump(mode="json") for s in self.slices],
             "worst_slice": worst.model_dump(mode="json") if worst else None,
@@ -134,6 +137,7 @@ def validate(
             for j in judges
         ),
         comparison=comparison,
+        judgement=data.info.judgement,
     )
     manifest = _recorded(manifest, report)
     contents = _contents(filter, manifest, data, judged(filter, rows, look), report, beside.cost)

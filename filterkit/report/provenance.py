@@ -60,6 +60,7 @@ def provenance(contents: Contents) -> Section:
         ("Data", _hash(data.fingerprint)),
         ("Splits", f"{data.train:,} to learn from, {data.val:,} to choose by, {data.test:,} to judge by"),
         ("Oracles", clip(", ".join(data.oracles), _MOST) or "not recorded"),
+        ("Labels", clip(data.judgement.words, _MOST) if data.judgement else "one answer each"),
         ("Question (request hash)", _hash(manifest.request_hash)),
         ("Scores (target hash)", _hash(manifest.target_hash)),
         ("Policy (policy hash)", _hash(manifest.policy_hash)),

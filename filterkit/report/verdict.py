@@ -271,8 +271,10 @@ def _held_against(contents: Contents) -> str:
     many = counted(metrics.n)
     method = f" ({clip(record.method, 120)})" if record else ""
     by = f" by {clip(oracles, 120)}" if oracles else " by the oracle"
+    judgement = contents.manifest.data.judgement
+    made = f" The labels are {clip(judgement.words, 300)}." if judgement else ""
     small = f" Ranges are 95{PERCENT} confidence intervals." if metrics.intervals else ""
-    return f"Held against {many} labelled{by}{method}.{small}"
+    return f"Held against {many} labelled{by}{method}.{made}{small}"
 
 
 def gates(contents: Contents) -> Section | None:

@@ -197,7 +197,8 @@ def test_two_rubrics_with_other_scales_and_dimensions(paid: Workspace) -> None:
     assert asked(paid) == 60
     said = paid.ok("compare", "tiny/v1", "tiny/v2", "--articles", "in.jsonl", "--oracle", "paid", "--limit", 30).stdout
     assert "in shares of the scale, as their scales differ" in said
-    assert "depth is left out: only one of the two filters has it" in said
+    assert "depth is left out: only tiny 2 has it (its mean there is " in said
+    assert "novelty is left out: only tiny 1 has it (its mean there is " in said
 
 
 # Labels of a file

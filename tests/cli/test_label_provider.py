@@ -42,7 +42,7 @@ class Desk:
         write_jsonl(self.workspace / "in.jsonl", rows)
 
     def arguments(self, *more: object) -> list[object]:
-        url = self.server.url if self.oracle == "gemini" else self.server.openai_url
+        url = self.server.openai_url if self.oracle == "openai" else self.server.url
         options = ["--oracle", self.oracle, "-O", f"base_url={url}", "-O", f"oracle.model={MODEL}"]
         return ["label", "tiny/v1", "--articles", "in.jsonl", *options, *more]
 
@@ -79,7 +79,7 @@ class Desk:
         assert process.poll() is None, "it ended before it could be killed"
 
 
-@pytest.fixture(params=["gemini", pytest.param("openai", marks=pytest.mark.heavy)])
+@pytest.fixture(params=["gemini", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("openai", "anthropic"))])
 def oracle(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -89,7 +89,7 @@ def oracle(request: pytest.FixtureRequest) -> str:
 def make(workspace: Workspace, oracle: str) -> Any:
     """A desk with a provider as the test wants it."""
     opened: list[FakeLLM] = []
-    workspace.env |= {"GEMINI_API_KEY": SECRET, "OPENAI_API_KEY": SECRET}
+    workspace.env |= {f"{name}_API_KEY": SECRET for name in ("GEMINI", "OPENAI", "ANTHROPIC")}
 
     def make(**options: Any) -> Desk:
         server = FakeLLM(**{"retry_after_s": 0.1, **options})

@@ -284,6 +284,7 @@ def test_two_stores_become_one(desk):
         "labels": 4,
         "conflicts": 0,
         "failures": 0,
+        "in_jobs": 0,
         "attempts": 6,
         "usd": pytest.approx(0.06),
     }

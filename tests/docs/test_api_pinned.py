@@ -6,8 +6,8 @@ import filterkit
 import filterkit.api
 
 API = [
-    "API", "Article", "ArtifactError", "Backend", "BackendError", "BaseStudent", "Batch", "BatchItem", "Block", "CannotTell",
-    "ConfigError", "Context", "JobState",
+    "API", "Article", "ArtifactError", "Backend", "BackendError", "BaseStudent", "Batch", "BatchItem", "Block",
+    "CannotTell", "ConfigError", "Context", "JobState",
     "Deployer", "Deployment", "Dimension", "Embedder", "Executor", "F32", "Fatal", "FilterSpec", "FilterkitError",
     "GateRefused", "InferenceRequest", "InferenceRow", "InputError", "Label", "Lock", "Manifest", "Model",
     "Options", "Oracle", "OracleOptions", "OracleRequest", "Pass", "PluginError", "Postfilter", "Prediction",

@@ -15,6 +15,7 @@ from filterkit.api import Article, Context, Model, TrainJob, Veto
 from filterkit.plugins import Plugins
 from filterkit.spec import FilterSpec
 from filterkit.testing import (
+    BatchContract,
     DeployerContract,
     EmbedderContract,
     ExecutorContract,
@@ -43,6 +44,12 @@ class TestOracle(OracleContract):
     @pytest.fixture
     def backend(self, page: Callable[[str], Any]) -> Any:
         return page("oracle").WordOracle
+
+
+class TestBatch(BatchContract):
+    @pytest.fixture
+    def backend(self, page: Callable[[str], Any]) -> Any:
+        return page("oracle").WordBatchOracle
 
 
 class TestTrainer(TrainerContract):

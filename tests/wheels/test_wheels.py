@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ORACLES = ("filterkit_gemini", "filterkit_openai")
+ORACLES = ("filterkit_gemini", "filterkit_openai", "filterkit_anthropic")
 NOT_IN_THE_DEMO = (*ORACLES, "filterkit_qwen_lora", "filterkit_hf", "filterkit_serve")
 DISTS = [ROOT, *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml")), ROOT / "filters" / "uplifting"]
 
@@ -89,8 +89,8 @@ def test_oracles_come_with_their_sdks(empty: Path, wheels: Path, tmp_path: Path)
     run(
         empty / "python",
         "-c",
-        "import filterkit_gemini.genai_client, filterkit_openai.oracle, json_repair",
+        "import filterkit_gemini.genai_client, filterkit_openai.oracle, filterkit_anthropic.oracle, json_repair",
         cwd=tmp_path,
     )
-    for name in ("gemini", "openai"):
+    for name in ("gemini", "openai", "anthropic"):
         assert "base_url" in run(empty / "filterkit", "plugins", "show", name, cwd=tmp_path)

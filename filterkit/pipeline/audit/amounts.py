@@ -42,7 +42,7 @@ def _oracles(whose: Counter[str]) -> Finding:
     if len(whose) > 1:
         several = ", ".join(f"{who}: {labels:,}" for who, labels in figures.items())
         what = f"the labels come from several oracles or models ({several}), which do not judge alike"
-        do = "Choose one with --oracle and --model; `filterkit compare` tells how far apart they are"
+        do = "Choose one with --oracle and --model, or make one label of all: `prepare --consensus`"
         return Finding(check="oracles", level="stop", what=what, do=do, figures=figures)
     return Finding(
         check="oracles", level="pass", what=f"all labels are of {next(iter(figures), 'nobody')}", figures=figures
@@ -90,7 +90,8 @@ def _repeats(table: Table) -> tuple[Finding, dict[str, Any]]:
     worst = max((i for i in table.spec.scored if maes[i] is not None), key=lambda i: maes[i] or 0.0)
     what = (
         f"{len(again):,} repeated samples: the oracle differs from itself by {mean:.2f} on average, most in "
-        f"{table.spec.names[worst]} ({maes[worst]:.2f}); no student's error can be shown to be below that"
+        f"{table.spec.names[worst]} ({maes[worst]:.2f}); no student's error against one answer can be shown to be "
+        "below that. All findings are about the first answers; `prepare` takes the median of all"
     )
     do = "Say in the rubric what the scores mean (anchors), set temperature 0, or take a better model" if bad else ""
     level: Level = "warn" if bad else "pass"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from filterkit.pipeline.audit.limits import BYTES_PER_TOKEN
 from filterkit.pipeline.audit.passages import Passages
 from filterkit.pipeline.data import declared_group
+from filterkit.pipeline.judgement.samples import sample_of
 from filterkit.pipeline.nearby import HASHES, grouped, signature
-from filterkit.pipeline.prepare import sample_of
 from filterkit.pipeline.split import rough_overall
 from filterkit.prompt import sent_text, student_text
 from filterkit.records import F32, Article, Label, sha256_text

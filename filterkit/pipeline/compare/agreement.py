@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +31,8 @@ class TierAgreement:
 
     confusion[i][j]: articles that the first puts into names[i] and the second into names[j]. kappa is Cohen's (1960):
     the agreement beyond chance, 1 at best; its interval is that of bootstrap percentiles. What is None has its reason
-    in `undefined`.
+    in `undefined`. moved: (row, i, j) of every article that the two put into different tiers, rows as in the judges'
+    answers; empty where a judge is held against itself.
     """
 
     names: tuple[str, ...]
@@ -41,9 +42,10 @@ class TierAgreement:
     kappa: float | None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     undefined: Mapping[str, str] = field(default_factory=dict)
+    moved: tuple[tuple[int, int, int], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """As plain data; `moved` is left to who knows the articles."""
         return {
             "names": list(self.names),
             "n": self.n,
@@ -123,7 +125,7 @@ def _figures(measured: Metrics | DimensionMetrics, names: Sequence[str]) -> dict
 
 def between(first: Judge, second: Judge) -> Agreement:
     """Two judges against each other, by their first answers."""
-    names, left_out = _common(first.spec, second.spec)
+    names, left_out = _common(first, second)
     same_scale = first.spec.scale == second.spec.scale
     a, b = (_columns(judge, judge.answers[0], names, as_share=not same_scale) for judge in (first, second))
     both = np.flatnonzero((np.isfinite(a) & np.isfinite(b)).any(axis=1))
@@ -160,7 +162,7 @@ def with_itself(judge: Judge) -> Agreement | None:
     n = len(np.unique(article[both]))
     groups = [str(number) for number in article[both]]
     found = measure(b[both], a[both], spec.names, spec.scored, weights=spec.weights, groups=groups) if n else None
-    tiers, why_not = _tier_agreement(_tiers_of(spec, a), _tiers_of(spec, b), article)
+    tiers, why_not = _tier_agreement(tiers_of(spec, a), tiers_of(spec, b), article)
     counted = tuple(spec.names[i] for i in spec.scored)
     return Agreement(judge.name, None, n, "points", found, True, counted, {}, tiers, why_not)
 
@@ -170,18 +172,26 @@ def _same_dimensions(first: FilterSpec, second: FilterSpec) -> bool:
     return (first.names, first.weights, first.scored) == (second.names, second.weights, second.scored)
 
 
-def _common(first: FilterSpec, second: FilterSpec) -> tuple[list[str], dict[str, str]]:
+def _common(first: Judge, second: Judge) -> tuple[list[str], dict[str, str]]:
     """The dimensions that both have, in the first one's order, and why others are left out."""
     names, left_out = [], {}
-    for name in dict.fromkeys((*first.names, *second.names)):
-        roles = {_role(spec, name) for spec in (first, second)}
+    for name in dict.fromkeys((*first.spec.names, *second.spec.names)):
+        roles = {_role(judge.spec, name) for judge in (first, second)}
         if None in roles:
-            left_out[name] = "only one of the two filters has it"
+            left_out[name] = _only_one(first if name in first.spec.names else second, name)
         elif len(roles) > 1:
             left_out[name] = "it is a score in one filter and a flag in the other"
         else:
             names.append(name)
     return names, left_out
+
+
+def _only_one(judge: Judge, name: str) -> str:
+    """That only one of two judges scores a dimension, and how."""
+    scores = judge.answers[0][:, judge.spec.names.index(name)]
+    known = scores[np.isfinite(scores)]
+    mean = f" (its mean there is {known.mean():.2f})" if len(known) else ""
+    return f"only {judge.name} has it{mean}"
 
 
 def _role(spec: FilterSpec, name: str) -> str | None:
@@ -198,7 +208,7 @@ def _columns(judge: Judge, scores: F64, names: Sequence[str], *, as_share: bool)
 
 
 @dataclass(frozen=True)
-class _Tiers:
+class Tiers:
     """The tier [n] of every article whose scores are all known, as an index into names; -1 where they are not."""
 
     names: tuple[str, ...]
@@ -206,29 +216,35 @@ class _Tiers:
     why_not: str | None = None
 
 
-def _tiers_of(spec: FilterSpec, scores: F64) -> _Tiers:
+def tiers_of(spec: FilterSpec, scores: F64) -> Tiers:
     none = np.full(len(scores), -1, np.intp)
     try:
         postfilter = make_postfilter(spec)
     except PluginError as error:
-        return _Tiers((), none, f"postfilter {spec.postfilter.use}: {error}")
+        return Tiers((), none, f"postfilter {spec.postfilter.use}: {error}")
     try:
         if not postfilter.tiers:
-            return _Tiers((), none, f"the postfilter {spec.postfilter.use} makes no tiers")
+            return Tiers((), none, f"the postfilter {spec.postfilter.use} makes no tiers")
         whole = np.flatnonzero(np.isfinite(scores).all(axis=1))
+        if not len(whole):
+            return Tiers(postfilter.tiers, none)
         known = scores[whole].astype(np.float32)
         none[whole] = postfilter.judge(None, known, overall(known, spec.weights), None).tier
-        return _Tiers(postfilter.tiers, none)
+        return Tiers(postfilter.tiers, none)
     finally:
         postfilter.close()
 
 
 def _between_tiers(first: Judge, second: Judge) -> tuple[TierAgreement | None, str | None]:
-    a, b = (_tiers_of(judge.spec, judge.answers[0]) for judge in (first, second))
-    return _tier_agreement(a, b, np.arange(len(a.tier)))
+    a, b = (tiers_of(judge.spec, judge.answers[0]) for judge in (first, second))
+    found, why_not = _tier_agreement(a, b, np.arange(len(a.tier)))
+    if found is None:
+        return None, why_not
+    moved = np.flatnonzero((a.tier >= 0) & (b.tier >= 0) & (a.tier != b.tier))
+    return replace(found, moved=tuple((int(i), int(a.tier[i]), int(b.tier[i])) for i in moved)), None
 
 
-def _tier_agreement(a: _Tiers, b: _Tiers, article: NDArray[np.intp]) -> tuple[TierAgreement | None, str | None]:
+def _tier_agreement(a: Tiers, b: Tiers, article: NDArray[np.intp]) -> tuple[TierAgreement | None, str | None]:
     """Both judges' tiers held against each other; or why there is nothing to hold."""
     why_not = a.why_not or b.why_not
     if why_not is None and a.names != b.names:

@@ -6,11 +6,20 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from filterkit.pipeline.compare.agreement import SHARE, Agreement, between, with_itself
 from filterkit.pipeline.compare.judges import Judge
 from filterkit.records import Article
+
+
+class Moved(NamedTuple):
+    """An article that two judges put into different tiers: `before` is the first one's, `after` the second one's."""
+
+    id: str
+    title: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,15 @@ class CompareReport:
     pairs: list[Agreement]
     selves: dict[str, Agreement]
     meaning: list[str]
+    articles: Sequence[Article] = ()
+
+    def moved(self, pair: Agreement) -> list[Moved]:
+        """The articles that a pair's judges put into different tiers, in the order of the sample."""
+        tiers = pair.tiers
+        if tiers is None:
+            return []
+        found = ((self.articles[row], tiers.names[i], tiers.names[j]) for row, i, j in tiers.moved)
+        return [Moved(article.id, article.title, before, after) for article, before, after in found]
 
     @property
     def failed(self) -> int:
@@ -35,9 +53,15 @@ class CompareReport:
             "articles": self.n,
             "seed": self.seed,
             "judges": [self._judge(judge) for judge in self.judges],
-            "pairs": [pair.to_dict() for pair in self.pairs],
+            "pairs": [self._pair(pair) for pair in self.pairs],
             "meaning": self.meaning,
         }
+
+    def _pair(self, pair: Agreement) -> dict[str, Any]:
+        out = pair.to_dict()
+        if out["tiers"] is not None:
+            out["tiers"]["moved"] = [one._asdict() for one in self.moved(pair)]
+        return out
 
     def _judge(self, judge: Judge) -> dict[str, Any]:
         own = self.selves.get(judge.name)
@@ -62,7 +86,7 @@ def compare(judges: Sequence[Judge], articles: Sequence[Article], seed: int) -> 
     pairs = [between(a, b) for a, b in itertools.combinations(judges, 2)]
     found = {judge.name: with_itself(judge) for judge in judges}
     selves = {name: own for name, own in found.items() if own is not None}
-    return CompareReport(len(articles), seed, list(judges), pairs, selves, _meaning(pairs, selves))
+    return CompareReport(len(articles), seed, list(judges), pairs, selves, _meaning(pairs, selves), articles)
 
 
 def _meaning(pairs: Sequence[Agreement], selves: dict[str, Agreement]) -> list[str]:

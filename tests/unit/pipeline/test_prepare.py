@@ -17,6 +17,8 @@ from filterkit.errors import ConfigError, InputError
 from filterkit.filters import Filter, load_filter
 from filterkit.io import to_label
 from filterkit.pipeline.data import SPLITS, load_data
+from filterkit.pipeline.judgement.consensus import Judge, Rule
+from filterkit.pipeline.judgement.judged import Manner
 from filterkit.pipeline.prepare import PrepareReport, prepare
 
 
@@ -262,13 +264,149 @@ def test_excluding_everything_says_so(tiny: Filter, tmp_path: Path) -> None:
         split(tiny, labelled(30), tmp_path / "out", exclude=[to_article(r) for r in labelled(30)])
 
 
-def test_of_repeated_samples_the_first_counts(tiny: Filter, tmp_path: Path) -> None:
-    rows = labelled(40)
-    again = [{**r, "sample": 1, "scores": {"help": 0, "novelty": 0, "is_advert": 0}} for r in rows[:15]]
-    report = split(tiny, [*again, *rows], tmp_path / "out")
-    assert (report.duplicates.samples, report.duplicates.same, report.duplicates.contradictions) == (15, 0, [])
-    kept = {row["id"]: row["scores"] for name in SPLITS for row in read_jsonl(tmp_path / "out" / f"{name}.jsonl")}
-    assert kept == {row["id"]: row["scores"] for row in rows}
+def repeated(n: int = 40, more: int = 15) -> list[dict[str, Any]]:
+    """`n` labelled articles, `more` of them with two more answers, which say 0."""
+    rows = labelled(n)
+    none = {"help": 0, "novelty": 0, "is_advert": 0}
+    return [*({**r, "sample": k, "scores": none} for k in (1, 2) for r in rows[:more]), *rows]
+
+
+def all_rows(out: Path) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for name in SPLITS for row in read_jsonl(out / f"{name}.jsonl")}
+
+
+def test_of_repeated_samples_the_median_counts_and_it_is_told(tiny: Filter, tmp_path: Path) -> None:
+    report = split(tiny, repeated(), tmp_path / "out")
+    assert (report.duplicates.samples, report.duplicates.same, report.duplicates.contradictions) == (0, 0, [])
+    kept, given = all_rows(tmp_path / "out"), labelled(40)
+    assert all(set(kept[row["id"]]["scores"].values()) == {0} for row in given[:15])
+    assert all(kept[row["id"]]["scores"] == row["scores"] for row in given[15:])
+    assert {row["samples"] for row in kept.values()} == {1, 3}
+    assert all((row["spread"] is None) == (row["samples"] == 1) for row in kept.values())
+    told = report.info.judgement
+    assert told is not None
+    assert (told.rule, told.answers, told.weighted) == ("median", {"1": 25, "3": 15}, True)
+    assert report.to_dict()["judgement"]["spread"].keys() == {"help", "novelty", "is_advert"}
+    assert load_data(tiny, tmp_path / "out").info == report.info
+
+
+def test_the_spread_is_the_weight_that_training_gets(tiny: Filter, tmp_path: Path) -> None:
+    split(tiny, repeated(), tmp_path / "out")
+    kept = all_rows(tmp_path / "out")
+    for rows in load_data(tiny, tmp_path / "out").splits.values():
+        for article, weight in zip(rows.articles, rows.split.weights, strict=True):
+            assert weight == pytest.approx(kept[article.id]["weight"])
+    assert len({row["weight"] for row in kept.values()}) > 3
+    split(tiny, repeated(), tmp_path / "even", manner=Manner(weighted=False))
+    even = load_data(tiny, tmp_path / "even")
+    assert set(even.splits["train"].split.weights.tolist()) == {1.0}
+    assert even.info.judgement is not None
+    assert "weight" not in all_rows(tmp_path / "even")["a000000"]
+
+
+def test_an_article_s_own_field_called_weight_is_no_weight(tiny: Filter, tmp_path: Path) -> None:
+    split(tiny, [{**row, "weight": 70, "judges": "three"} for row in labelled(40)], tmp_path / "out")
+    data = load_data(tiny, tmp_path / "out")
+    assert data.info.judgement is None
+    assert set(data.splits["train"].split.weights.tolist()) == {1.0}
+    assert data.splits["train"].articles[0].extra["weight"] == 70
+    split(tiny, [{**row, "weight": "heavy", "judges": ["x"]} for row in repeated()], tmp_path / "merged")
+    assert 0.2 < load_data(tiny, tmp_path / "merged").splits["train"].split.weights.min() < 4
+
+
+def test_the_first_sample_counts_where_that_is_asked(tiny: Filter, tmp_path: Path) -> None:
+    report = split(tiny, repeated(), tmp_path / "out", manner=Manner("first"))
+    assert (report.duplicates.samples, report.duplicates.same, report.duplicates.contradictions) == (30, 0, [])
+    assert {key: row["scores"] for key, row in all_rows(tmp_path / "out").items()} == {
+        row["id"]: row["scores"] for row in labelled(40)
+    }
+    assert report.info.judgement is not None  # told all the same
+    assert (report.info.judgement.rule, report.info.judgement.left_out) == ("first", {"samples": 30})
+    plain = split(tiny, labelled(40), tmp_path / "plain")
+    assert plain.info.fingerprint != report.info.fingerprint
+
+
+def test_merged_rows_are_the_same_in_any_order_and_stay_where_they_are(tiny: Filter, tmp_path: Path) -> None:
+    rows = repeated(100, 60)
+    first = split(tiny, rows, tmp_path / "out")
+    for seed in range(3):
+        random.Random(seed).shuffle(rows)
+        again = split(tiny, rows, tmp_path / "out")
+        assert (again.info, again.unchanged) == (first.info, True)
+
+
+def test_labels_of_single_answers_are_prepared_as_ever(tiny: Filter, tmp_path: Path) -> None:
+    """What was prepared before there were medians keeps its fingerprint."""
+    report = split(tiny, labelled(40), tmp_path / "out")
+    assert report.info.judgement is None
+    assert "judgement" not in (tmp_path / "out" / "data.json").read_text()
+    assert not {"samples", "spread", "weight"} & all_rows(tmp_path / "out")["a000000"].keys()
+
+
+def test_medians_between_the_steps_are_read_back(tmp_path: Path) -> None:
+    whole = load_filter(write_filter(tmp_path / "whole", f"{FILTER}scale: {{min: 0, max: 10, step: 1}}\n"))
+    rows = labelled(30)
+    again = [{**r, "sample": 1, "scores": {**r["scores"], "help": abs(r["scores"]["help"] - 1)}} for r in rows]
+    split(whole, [*rows, *again], tmp_path / "out")
+    found = load_data(whole, tmp_path / "out").splits["train"].split.targets[:, 0]
+    assert set((found % 1).tolist()) == {0.5}
+
+
+def judges(n: int = 60) -> list[dict[str, Any]]:
+    """Two judges of the same articles: the second gives 1 more, but 9 or 0 to every fifth, where a third says 5."""
+    rows = []
+    for i, row in enumerate(labelled(n)):
+        help_ = row["scores"]["help"]
+        other = (9 if help_ < 5 else 0) if i % 5 == 0 else min(10, help_ + 1)
+        rows.append({**row, "oracle": "one", "model": "m"})
+        rows.append({**row, "oracle": "two", "model": "m", "scores": {**row["scores"], "help": other}})
+        if i % 5 == 0:
+            rows.append({**row, "oracle": "ref", "model": "m", "scores": {**row["scores"], "help": 5}})
+    return rows
+
+
+RULE = Rule(Judge("one", "m"), Judge("two", "m"), Judge("ref", "m"), 2.0)
+
+
+def test_a_consensus_of_two_oracles_and_a_referee(tiny: Filter, tmp_path: Path) -> None:
+    report = split(tiny, judges(), tmp_path / "out", manner=Manner(consensus=RULE))
+    told = report.info.judgement
+    assert told is not None
+    assert (told.rule, told.judges, told.referee, told.tolerance) == (
+        "consensus",
+        ("one m", "two m", "ref m"),
+        "ref m",
+        2,
+    )
+    kept = all_rows(tmp_path / "out")
+    refereed = {key for key, row in kept.items() if row["refereed"]}
+    assert told.refereed == len(refereed) == 12
+    assert all(kept[key]["scores"]["help"] == 5 for key in refereed)
+    assert report.info.oracles == ("one", "ref", "two")
+    assert {row["oracle"] for row in kept.values()} == {"consensus"}
+    weights = [
+        np.mean([row["weight"] for key, row in kept.items() if (key in refereed) is torn]) for torn in (False, True)
+    ]
+    assert weights[0] > weights[1]
+    rows = judges()
+    random.Random(1).shuffle(rows)
+    assert split(tiny, rows, tmp_path / "out", manner=Manner(consensus=RULE)).unchanged
+
+
+def test_without_a_consensus_oracles_are_not_mixed_as_before(tiny: Filter, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="several oracles or models"):
+        split(tiny, judges(), tmp_path / "out")
+
+
+def test_what_the_judges_dispute_without_a_referee_is_left_out(tiny: Filter, tmp_path: Path) -> None:
+    rule = Rule(RULE.first, RULE.second, None, 2.0)
+    report = split(tiny, judges(), tmp_path / "out", manner=Manner(consensus=rule))
+    assert report.info.judgement is not None
+    assert report.info.judgement.left_out == {"others": 12, "undecided": 12}
+    assert sum(report.counts.values()) == 48
+    lonely = [row for row in judges() if row["oracle"] == "one"]
+    with pytest.raises(InputError, match="60 more have no label that the judges agree on"):
+        split(tiny, lonely, tmp_path / "none", manner=Manner(consensus=rule))
 
 
 def test_a_new_policy_leaves_the_splits_as_they_are(tiered: Filter, tmp_path: Path) -> None:
