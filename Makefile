@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := -n auto --dist loadfile
-DISTS := -e . -e plugins/filterkit-lite -e plugins/filterkit-postfilter
+DISTS := -e . -e plugins/filterkit-lite -e 'plugins/filterkit-postfilter[rules]'
 MORE_DISTS := -e plugins/filterkit-gemini -e plugins/filterkit-openai -e plugins/filterkit-anthropic -e plugins/filterkit-hf -e plugins/filterkit-serve -e 'plugins/filterkit-qwen-lora[benchmark]'
 METADATA := pyproject.toml $(wildcard plugins/*/pyproject.toml filters/*/pyproject.toml)
 FILTERS := $(shell find filters -type f -not -path '*/model/*' -not -path '*/.*')

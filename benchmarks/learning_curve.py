@@ -182,7 +182,7 @@ def ngram_ridge(texts: list[str], targets: Any, spec: FilterSpec) -> Learner:
 
 
 def lite(texts: list[str], targets: Any, spec: FilterSpec) -> Learner:
-    work = Path(tempfile.mkdtemp(prefix="filterkit-curve-"))  # a few kilobytes that end with the machine's day
+    work = Path(tempfile.mkdtemp())
     rows = Split(texts, targets, np.ones(len(texts), np.float32), work / "rows.jsonl")
     return students(spec, rows, TrainRequest(TRAINER, QUICK), work, lambda: False)
 
@@ -256,6 +256,11 @@ def find(name: str, n: int, file: Path | None) -> tuple[World, int]:
     return next(world for world in (*made_worlds(), *ridge_worlds()) if world.name == name), n
 
 
+def work_in(scratch: str) -> None:
+    """All temporary files of this process go there: it may end without clearing up."""
+    tempfile.tempdir = scratch
+
+
 def task(asked: tuple[str, int, Path | None, int]) -> Any:
     """One simulation of a world by its seed, or its truth where that is below 0."""
     name, n, file, seed = asked
@@ -290,7 +295,10 @@ def main() -> None:
         n = args.n
     started = time.perf_counter()
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(args.jobs, mp_context=spawn) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="filterkit-curve-") as scratch,
+        ProcessPoolExecutor(args.jobs, mp_context=spawn, initializer=work_in, initargs=(scratch,)) as pool,
+    ):
         rows = list(run(asked, n, args.labels, pool))
     simulations = ", ".join(sorted({f"{sims}" for _, sims in asked}))
     print(f"{n} labels, {simulations} simulations each, {time.perf_counter() - started:.0f} s\n")

@@ -54,7 +54,7 @@ def learning_curve(
         rows, variant = given_labels(filter, config, store_file, files, oracle, model, Rejects())
         job = prepare_job(filter, rows, _request(config), Path(scratch), variant=variant, draws=draws)
         _say_what_it_takes(job)
-        with Stop(quiet=True) as stop, TrainingProgress() as progress:
+        with Stop() as stop, TrainingProgress() as progress:
             curve = job.run(lambda: _interrupted(stop), _tells(job, progress))
         return curve, _price(job, config, store_file), floor(figures, job.info)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from filterkit.cli.batch_words import Teller, job_data, show_jobs
 from filterkit.cli.common import (
@@ -25,7 +26,7 @@ from filterkit.cli.progress import usd
 from filterkit.cli.steps import context, label_settings
 from filterkit.config import Config
 from filterkit.contracts import Batch, Oracle
-from filterkit.errors import ConfigError, FilterkitError
+from filterkit.errors import ConfigError, FilterkitError, StoreError
 from filterkit.options import make_backend
 from filterkit.pipeline.batches.care import Care, forget
 from filterkit.spec import FilterSpec
@@ -163,7 +164,14 @@ def _opened(ctx: click.Context, store: Path | None, workspace: Path | None) -> I
 def _care(config: Config, store: Store, job: JobRow) -> Iterator[Care]:
     """Somebody who asks the oracle of a job, made as it was then."""
     made_of = job.oracle
-    spec = FilterSpec.model_validate(made_of.spec)
+    try:
+        spec = FilterSpec.model_validate(made_of.spec)
+    except ValidationError as error:
+        raise StoreError(
+            "was written down by another filterkit, and this one cannot read its filter",
+            where=f"job {job.token}",
+            fix="Look after it with that version, or with `filterkit label --batch`",
+        ) from error
     oracle: Oracle[Any] = make_backend(
         "oracle", made_of.name, made_of.options, spec, context(config, f"oracle-{made_of.name}")
     )

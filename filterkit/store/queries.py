@@ -160,8 +160,10 @@ END_ATTEMPT = """
         output_tokens = ?, thinking_tokens = ?, latency_s = ?, model_version = ?, error = ?
     WHERE id = ?
 """
+# Not 'lost': a job that is attached again takes up what it lost, and must not bring words of a forgotten text.
 LOSE_ATTEMPTS = """
-    UPDATE attempts SET outcome = 'lost', closed = ? WHERE question = ? AND sent_hash = ? AND outcome IS NULL
+    UPDATE attempts SET outcome = 'forgotten', closed = COALESCE(closed, ?)
+    WHERE question = ? AND sent_hash = ? AND (outcome IS NULL OR outcome = 'lost')
 """
 TEXTS = """
     SELECT request, sent_hash FROM readings WHERE request IN (SELECT id FROM requests) AND article = :article

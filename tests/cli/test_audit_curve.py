@@ -10,6 +10,12 @@ from typing import Any
 import pytest
 from helpers import Workspace, labelled
 
+from filterkit.filters import load_filter
+from filterkit.io import read_articles
+from filterkit.prompt import sent_text
+from filterkit.records import Label, sha256_text
+from filterkit.store import Key, Outcome, Question, Store
+
 AUDIT = ("audit", "tiny/v1", "--labels", "labels.jsonl")
 CURVE = (*AUDIT, "--learning-curve", "--curve-draws", "2")
 QUICK = "trainer: {use: lite, search: false, embedding: none}\n"
@@ -56,14 +62,29 @@ def test_words_with_a_price_and_the_oracles_own_noise(at: Workspace) -> None:
     assert "today's 130 labels, 80% of them learnt from: MAE " in said
     assert "the next 1,000 labels would take the MAE from " in said
     assert "a guess" in said
+    assert "at the price of gpt as of 2026-01-31" in said
     assert "the oracle differs from itself by 0.50 on average (130 repeated samples)" in said
 
 
 def test_the_price_is_what_the_ledger_says(at: Workspace) -> None:
-    from filterkit.pipeline.curve.price import LabelPrice
-    from filterkit.pipeline.curve.report import Curve  # noqa: F401
-
-    assert LabelPrice(0.5, "x").usd == 0.5
+    filter = load_filter(at.filter)
+    rows = {row["id"]: row["scores"] for row in labelled(130)}
+    articles = list(read_articles([at / "labels.jsonl"]))
+    hashes = [sha256_text(sent_text(filter.spec, a)) for a in articles]
+    question = Question(filter.request_hash(), "acme", "big", "tiny 1")
+    with Store(at / "labels.db") as store, store.owner() as owner:
+        store.put_articles(question, list(zip(articles, hashes, strict=True)))
+        states = store.claim(question, [Key(h) for h in hashes], owner)
+        outcomes = [
+            Outcome(state.attempt or 0, "labelled", label=Label(rows[article.id]), cost_usd=0.004, model_version="big")
+            for state, article in zip(states, articles, strict=True)
+        ]
+        store.complete(outcomes)
+    done = at.ok("audit", "tiny/v1", "--learning-curve", "--curve-draws", "2", "--json")
+    curve = json.loads(done.stdout)["learning_curve"]
+    assert curve["usd_per_label"] == pytest.approx(0.004)
+    assert curve["next"][-1]["usd"] == pytest.approx(4.0)
+    assert curve["price"] == "as 130 labels have cost so far"
 
 
 def test_too_few_labels_are_said(at: Workspace) -> None:

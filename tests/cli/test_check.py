@@ -74,13 +74,13 @@ def test_options_are_checked_against_the_backend_that_is_installed(
 
 
 def test_what_cannot_be_checked_is_a_note_and_no_fault(cli: Any, tmp_path: Path) -> None:
-    more = "oracle: {use: anthropic, model: x}\ntrainer: {use: no-such}\npostfilter: {use: no-such}\n"
+    more = "oracle: {use: no-such, model: x}\ntrainer: {use: no-such}\npostfilter: {use: no-such}\n"
     make_filter(tmp_path / "f", more + "prefilter:\n  use: my-rules\n")
     result = cli("check", "f")
     assert result.returncode == 0
     notes = [line for line in result.stdout.splitlines() if line.startswith("note: ")]
     assert len(notes) == 4
-    assert any("f/filter.yaml:6: " in n and "pip install filterkit-anthropic" in n for n in notes)
+    assert any("f/filter.yaml:6: there is no oracle 'no-such'" in n for n in notes)
     assert any("f/filter.yaml:10: there is no prefilter 'my-rules'" in n for n in notes)
     assert result.stdout.endswith("f: nothing is wrong\n")
 
@@ -135,7 +135,7 @@ def test_a_file_that_is_no_filter_is_one_problem(cli: Any, tmp_path: Path, text:
 
 
 def test_json_is_for_programs(cli: Any, tmp_path: Path) -> None:
-    make_filter(tmp_path / "good", "oracle: {use: anthropic}\n")
+    make_filter(tmp_path / "good", "oracle: {use: no-such}\n")
     make_filter(tmp_path / "bad", "colour: red\n")
     result = cli("check", "good", "bad", "--json")
     assert result.returncode == 1

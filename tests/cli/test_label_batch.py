@@ -51,6 +51,19 @@ def test_what_was_wrong_with_an_answer_is_said_in_the_next_job(bench: Bench) -> 
     assert "not valid JSON" in second[0]["correction"]
 
 
+def test_answers_that_cannot_be_had_are_not_asked_and_paid_for_again(bench: Bench) -> None:
+    bench.articles(5)
+    bench.batch(code=4)
+    bench.provider.set(withheld=True)
+    for _ in range(2):
+        said = bench.batch(code=4)
+        assert "what it brought cannot be had (404: there is no such file)" in said["error"]
+        assert (said["in_jobs"], said["submitted"]) == (5, 0)
+    bench.provider.set()
+    assert bench.batch()["new"] == 5
+    bench.settle_up(5)
+
+
 def test_failed_articles_are_asked_again_when_that_is_wanted(bench: Bench) -> None:
     bench.articles(5, {1: "blocked"})
     bench.batch(code=4)

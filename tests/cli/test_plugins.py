@@ -130,7 +130,6 @@ def test_a_backend_without_its_sdk_is_shown_with_its_problem(cli: Any, site: Any
 def test_an_unknown_name_says_what_to_do(cli: Any) -> None:
     for arguments, expected in (
         (["repaly"], "Did you mean 'replay'?"),
-        (["anthropic"], "pip install filterkit-anthropic"),
         (["replay", "--kind", "trainer"], "there is no trainer 'replay'"),
         (["replay", "--kind", "oracel"], "there is no kind 'oracel'"),
     ):

@@ -51,8 +51,9 @@ class DuoTrainer(ToyTrainer):
     def train(self, job):
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         assert job.out.is_dir(), "process 0 makes the folders"
-        here = self.ctx.workdir / f"met-{rank}"
+        here = self.ctx.workdir / f"meets-{rank}"
         here.write_text(job.run_id + str(len(job.train.texts)))
+        here.rename(self.ctx.workdir / f"met-{rank}")  # whole, for whoever reads it at once
         self.wait(lambda: len(list(self.ctx.workdir.glob("met-*"))) == world)
         assert len({p.read_text() for p in self.ctx.workdir.glob("met-*")}) == 1, "not the same job"
         if self.options.dies == rank:

@@ -185,6 +185,8 @@ class BatchToy(Batch, Oracle[BatchToyOptions]):
     async def collect(self, handle: str) -> AsyncIterator[BatchItem]:
         self.check_key()
         _, items, _ = self.look(handle)
+        if self.provider.fault("withheld"):
+            raise Fatal("404: there is no such file")
         for number, item in enumerate(items or []):
             for _ in range(2 if self.provider.fault("again") and number % 3 == 0 else 1):
                 yield self.item(item)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from filterkit.contracts import BatchItem, JobState
-from filterkit.errors import Fatal, FilterkitError, Refused
+from filterkit.errors import Fatal, FilterkitError, Refused, StoppedEarly
 from filterkit.pipeline.asking import Answer, Asker
 from filterkit.pipeline.batches.desk import AboutOneJob, Desk
 from filterkit.pipeline.batches.events import Event
@@ -44,13 +44,13 @@ class Collector:
     async def collect(self, job: JobRow, state: JobState) -> JobRow:
         """Store what the ended job brought, and end it: what has no answer is free again, at no charge.
 
-        AboutOneJob where it stays out, is lost, or an answer says that none can follow (no balance).
+        AboutOneJob where it stays out, or an answer says that none can follow (no balance).
         """
         try:
             brought = await self.desk.patience.ask(lambda: self._read(job))
         except (Fatal, Refused) as error:
-            await self.desk.stand(job)  # whoever asks for results with a key that is refused has not lost them
-            raise self.desk.lose(job, error) from error
+            await self.desk.stand(job)  # AboutOneJob where its provider does not know the job any more
+            raise AboutOneJob(self._not_to_be_had(job, error)) from error
         if brought.strangers and not brought.own:
             raise AboutOneJob(self._not_its_own(job))
         self._commit(job, brought.errors)
@@ -110,6 +110,14 @@ class Collector:
                 versions[version] = versions.get(version, 0) + 1
         if labels:
             self.labelled(labels)
+
+    def _not_to_be_had(self, job: JobRow, error: FilterkitError) -> FilterkitError:
+        """What was answered was paid for: it is the user who gives it up."""
+        return StoppedEarly(
+            f"the job {job.token} ended, and what it brought cannot be had ({error})",
+            where=self.desk.where,
+            fix=f"Run again when that is mended. If it is gone for good: `filterkit jobs forget {job.token}`",
+        )
 
     def _not_its_own(self, job: JobRow) -> FilterkitError:
         return FilterkitError(

@@ -26,7 +26,7 @@ from filterkit.api import (
     Unreachable,
 )
 from filterkit.testing import fake_context
-from filterkit.testing.fake_llm import FakeLLM
+from filterkit.testing.fake_llm import FakeLLM, openai_batches
 from filterkit.testing.samples import SECRET
 
 from .conftest import Canned, question_about, run
@@ -124,6 +124,24 @@ def test_what_was_accepted_without_an_answer_is_found(make: Callable[..., OpenAI
 
     with FakeLLM(batch_script=["submit_lost"]) as server:
         assert run(oracle_for(make, server), use) == server.batches()[0]["id"]
+
+
+def test_answers_whose_file_is_not_named_yet_are_not_given_up(
+    make: Callable[..., OpenAIOracle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = openai_batches._batch_object
+
+    async def use(oracle: OpenAIOracle) -> list[BatchItem]:
+        handle = await oracle.submit(questions(3), TOKEN)
+        await over(oracle, handle)
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(openai_batches, "_batch_object", lambda job: {**told(job), "output_file_id": None})
+            with pytest.raises(Transient, match="does not say yet where its answers are"):
+                await collected(oracle, handle)
+        return await collected(oracle, handle)
+
+    with FakeLLM() as server:
+        assert len(run(oracle_for(make, server), use)) == 3
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,8 @@ def test_gates_in_force_must_be_those_that_were_asked(ready: Workspace, toys: No
 
 
 def test_a_filter_whose_prefilter_is_not_installed_is_not_shipped(ready: Workspace, toys: None) -> None:
-    write_filter(ready.filter, FILTER + "prefilter: {use: rules}\n")
-    with pytest.raises(PluginError, match="no prefilter 'rules'"):
+    write_filter(ready.filter, FILTER + "prefilter: {use: no-such}\n")
+    with pytest.raises(PluginError, match="no prefilter 'no-such'"):
         deployed(ready)
     assert live(ready) is None
 

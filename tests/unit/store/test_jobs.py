@@ -133,6 +133,19 @@ def test_a_lost_job_keeps_its_reserve_and_can_be_taken_up_again(store: Store) ->
         reopen_job(store, job.token, "h")
 
 
+@pytest.mark.parametrize("forgotten_first", [True, False])
+def test_a_job_taken_up_again_brings_nothing_about_a_forgotten_text(store: Store, forgotten_first: bool) -> None:
+    job = prepared(store, put(store, 2))
+    if forgotten_first:
+        forget(store, ["a0"])
+    end_job(store, job.token, "lost")
+    if not forgotten_first:
+        forget(store, ["a0"])
+    again = reopen_job(store, job.token, "h")
+    written = complete_job(store, again, [good(job.first), good(job.first + 1)], 4)
+    assert [outcome is None for outcome in written] == [True, False]
+
+
 def test_nobody_ends_the_attempts_of_another(store: Store) -> None:
     keys = put(store, 3)
     job = prepared(store, keys[:1])

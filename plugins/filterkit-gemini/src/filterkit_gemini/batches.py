@@ -135,6 +135,8 @@ class Batches:
         job = await self._look(handle)
         if job.state != "ended":
             raise Transient(f"{handle} has not ended yet")
+        if job.answered and not job.responses_file and not job.inlined:  # paid for: they are not to be asked again
+            raise Transient(f"{handle} does not say yet where its results are")
         if job.responses_file:
             with self._scratch() as file:
                 await self._download(handle, job.responses_file, file)
@@ -296,6 +298,11 @@ class _Job:
     def total(self) -> int | None:
         """How many requests it has."""
         return self._count("requestCount")
+
+    @property
+    def answered(self) -> int:
+        """How many of them had an answer, as far as Google says so."""
+        return self._count("successfulRequestCount") or 0
 
     @property
     def done(self) -> int | None:

@@ -146,6 +146,8 @@ class Jobs:
             raise Transient(f"{self._server.name}: batch {handle} is not over yet ({batch.status})")
         asked_in = Dialect.from_text(_metadata(batch).get(DIALECT)) or self._server.dialect
         counts = getattr(batch, "request_counts", None)
+        if _number(counts, "completed") and not batch.output_file_id:  # paid for: they are not to be asked again
+            raise Transient(f"{self._server.name}: batch {handle} does not say yet where its answers are")
         hopeless = _number(counts, "completed") == 0 and (_number(counts, "failed") or 0) >= REFUSALS
         for file_id in (batch.output_file_id, batch.error_file_id):
             if not file_id:
