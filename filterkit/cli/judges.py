@@ -96,7 +96,14 @@ def panel_of(
     if stray:
         raise ConfigError(f"-O {stray[0]}: there is no referee", fix="Name it: --referee NAME[:MODEL]")
     configs = [config] + [_config_of(role, text, filter, config, workspace, wanted) for role, text in named.items()]
-    questions = [_question(filter, one, store_file, asks) for one in configs]
+    questions = [_question(filter, config, store_file, asks)]
+    for (role, text), one in zip(named.items(), configs[1:], strict=True):
+        try:
+            questions.append(_question(filter, one, store_file, asks))
+        except ConfigError as error:
+            if "model" in one.backend("oracle")[1]:
+                raise
+            raise ConfigError(error.what, where=error.where, fix=f"Name it: --{role} {text}:MODEL") from error
     for number, question in enumerate(questions):
         if question in questions[:number]:
             raise ConfigError(

@@ -13,7 +13,7 @@ from filterkit.pipeline.asking import Asker
 from filterkit.pipeline.batches.collect import Collector
 from filterkit.pipeline.batches.desk import AboutOneJob, Desk
 from filterkit.pipeline.batches.events import BatchReport, Event, Out
-from filterkit.pipeline.batches.feed import Articles, Feeder
+from filterkit.pipeline.batches.feed import Articles, Feeder, Money
 from filterkit.pipeline.batches.patience import Interrupted
 from filterkit.pipeline.label import in_own_loop
 from filterkit.pipeline.money import out_of_money
@@ -26,6 +26,8 @@ from filterkit.store import Question, Store
 from filterkit.store.jobs import JobOracle, JobRow, jobs, only_one
 
 LEAST_S = 0.05
+SMALL_JOB = 10
+"""With less than one in so many of what is left out in jobs, a budget counts as used up."""
 LABELLER_S = 5.0
 """How often a live labeller's questions are looked at again."""
 
@@ -113,6 +115,7 @@ class _Run:
         self.question, self.desk, self.feeder, self.collector = question, desk, feeder, collector
         self.report, self.progress = report, progress
         self.hold: FilterkitError | None = None  # why nothing more is submitted, said at the end
+        self.trickle: Money | None = None  # a budget that has room for next to nothing
         self.stuck: set[str] = set()  # jobs that stay out until the user has done something
         self.states: dict[str, JobState] = {}
         self.later_s: dict[str, float] = {}  # seconds until it can be told what became of a job
@@ -128,8 +131,8 @@ class _Run:
         if self.report.label.stopped is None:
             if self.hold is not None:
                 raise self.hold
-            if self.feeder.broke is not None and not self.report.out:
-                broke = self.feeder.broke
+            broke = self.trickle or self.feeder.broke
+            if broke is not None:
                 raise out_of_money(self.desk.store, self.question, broke.scope, max_usd, broke.reserves)
             if self.feeder.full and not self.report.out:
                 raise StoppedEarly(f"takes no further job now ({self.feeder.full})", where=self.desk.where)
@@ -140,10 +143,11 @@ class _Run:
         while True:
             something_to_submit = await self._look_at_all(wait) or something_to_submit
             if something_to_submit or not self._waited_for():
-                await self.feeder.feed(articles, self.report, submit=self.hold is None)
+                await self.feeder.feed(articles, self.report, submit=self.hold is None and self.trickle is None)
                 unsettled = self.feeder.unsettled
                 if unsettled is not None and not (wait and unsettled.later_s):
                     self.hold = self.hold or unsettled.error
+                self.trickle = self.trickle or self._trickle()
                 self.report.out = self._standing()
                 self.progress(self.report)
                 something_to_submit = False
@@ -163,7 +167,12 @@ class _Run:
 
     def _labeller_has_some(self) -> bool:
         """Whether a live labeller asks what is left, so that waiting helps."""
-        return bool(self.report.left) and self.hold is None and self.feeder.broke is None and not self.feeder.full
+        held_back = self.hold or self.trickle or self.feeder.broke or self.feeder.full
+        return bool(self.report.left) and not held_back
+
+    def _trickle(self) -> Money | None:
+        """The budget that lets so little out that waiting for what it leaves would be one small job after another."""
+        return self.feeder.broke if self.report.label.in_jobs * SMALL_JOB < self.report.left else None
 
     def _pause_s(self) -> float:
         """Until asking again makes sense, as the provider says; a job that was just submitted is asked for at once."""

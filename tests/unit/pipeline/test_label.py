@@ -144,7 +144,7 @@ def test_the_request_carries_the_question_and_the_row_the_model_that_replied(ben
 
 
 def test_concurrency_is_used_and_never_exceeded(bench):
-    bench.oracle.latency_s = 0.01
+    bench.oracle.latency_s = 0.05
     bench.label(articles(200), settings={"concurrency": 10})
     assert bench.oracle.most_in_flight == 10
 

@@ -18,8 +18,10 @@ from filterkit.pipeline.curve.fit import Fit
 
 BENCHMARKS = Path(__file__).parents[4] / "benchmarks"
 QUICK = ("made: flat", "made: 0.9 + 4 n^-0.5", "made: straight in ln n", "made: late (logistic)")
-UNFAIR = {"made: a knee at 250": 0.65, "ridge: wider than labels (1000)": 0.75}
+UNFAIR = {"made: a knee at 250": 0.65}
 """What no curve can foretell, and how often the interval holds all the same."""
+SLOW = ("ridge: wide (400)", "ridge: wider than labels (1000)", "ridge: a second, weak signal")
+"""Left to the benchmark."""
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +69,9 @@ def test_intervals_hold_and_are_of_use(benchmark: Any, name: str) -> None:
 @pytest.mark.parametrize("kind", ["made_worlds", "ridge_worlds"])
 def test_intervals_hold_in_the_long_run(benchmark: Any, kind: str) -> None:
     for world in getattr(benchmark, kind)():
-        sims = 100 if kind == "made_worlds" else 40
-        held, gain_held, width, gain = shares(benchmark, world, 300, sims)
+        if world.name in SLOW:
+            continue
+        held, gain_held, width, gain = shares(benchmark, world, 300, 100 if kind == "made_worlds" else 50)
         told = f"{world.name}: MAE {held:.0%}, gain {gain_held:.0%}, width {width:.0%}, true gain {gain:.0%}"
         assert held >= UNFAIR.get(world.name, 0.84), told
         assert width < 0.45 + 2.5 * gain, told
