@@ -31,6 +31,9 @@ lint: .venv/dev.stamp
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/postfilter.py
+	$(BIN)/python benchmarks/prefilter.py
+	$(BIN)/python benchmarks/screening.py
+	$(BIN)/python benchmarks/learning_curve.py --sims 20
 	$(BIN)/python benchmarks/scoring.py --articles 20000
 	$(BIN)/python benchmarks/calibration.py --fits 50
 	$(BIN)/python benchmarks/evaluation.py --sims 100

@@ -10,7 +10,7 @@ Without FILE the truth is known (benchmarks/curves.py). "made" learners err as t
 shape, with articles that are hard whoever judges them and articles that are worth more than others to learn from. Of
 "ridge" learners (closed form, penalty by leave-one-out, on invented features) the true curve is measured by brute
 force. Two of them are meant to be unfair: after "a knee", a fifth before the end of what is measured, nothing is ever
-gained, and the wider ridge learns the faster the more it has learnt. 100 simulations of all of them take 10 minutes.
+gained, and the widest ridge learns the faster the more it has learnt. All of it takes about 5 minutes on two cores.
 
 With FILE (labelled JSONL: title, content, scores) the labels of a simulation are a random half of FILE's texts, and
 the truth is what students of more texts err, of all of FILE, on texts that they did not see: FILE is the world. First
